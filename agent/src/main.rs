@@ -1,0 +1,3 @@
+//! The `inferscope` command.
+
+fn main() {}

@@ -1,0 +1,171 @@
+//! Reads what framing needs from an HTTP/1 head, byte by byte: status, length, encoding, kind of content.
+
+use crate::words::{self, hash_of};
+
+/// What a message's content is, by its `Content-Type`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Content {
+    /// Anything else, or not said.
+    Other = 0,
+    /// `application/json` and its suffix forms are not told apart: only this one.
+    Json = 1,
+    /// `text/event-stream`.
+    Sse = 2,
+    /// One JSON object to a line, as Ollama streams.
+    NdJson = 3,
+}
+
+impl Content {
+    /// From a record's number; unknown numbers are [`Content::Other`].
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::Json,
+            2 => Self::Sse,
+            3 => Self::NdJson,
+            _ => Self::Other,
+        }
+    }
+
+    /// True where the content comes as events over time.
+    pub const fn is_stream(self) -> bool {
+        matches!(self, Self::Sse | Self::NdJson)
+    }
+}
+
+/// The message is chunked.
+pub const CHUNKED: u8 = 1;
+/// The message has a length.
+pub const SIZED: u8 = 2;
+/// The content is compressed: its bytes mean nothing to a lexer.
+pub const ENCODED: u8 = 4;
+
+const START: u8 = 0; // the first line: must stay 0, the state of a zeroed lexer
+const NAME: u8 = 1;
+const VALUE: u8 = 2;
+const SKIP: u8 = 3; // the rest of a line
+const LINE: u8 = 4; // at the start of a line
+
+const LENGTH_HEADER: u8 = 1;
+const TRANSFER_HEADER: u8 = 2;
+const TYPE_HEADER: u8 = 3;
+const ENCODING_HEADER: u8 = 4;
+
+/// State of the lexer; zeroed it stands at the start of a message.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Head {
+    hash: u64,
+    /// `Content-Length`, where [`SIZED`].
+    pub length: u64,
+    /// Bytes of the head so far.
+    pub bytes: u32,
+    /// A response's status code, 0 in a request.
+    pub status: u16,
+    state: u8,
+    header: u8,
+    /// Of [`CHUNKED`], [`SIZED`], [`ENCODED`].
+    pub flags: u8,
+    /// A [`Content`] as a number.
+    pub content: u8,
+}
+
+impl Head {
+    /// Takes one byte; true when it was the head's last.
+    #[inline(always)]
+    pub fn step(&mut self, byte: u8) -> bool {
+        let at = self.bytes;
+        self.bytes = at.wrapping_add(1);
+        if byte == b'\n' {
+            if self.state == LINE {
+                return true;
+            }
+            self.end_value();
+            self.state = LINE;
+            return false;
+        }
+        match self.state {
+            // `HTTP/1.1 200 OK`: the digits stand at 9, 10 and 11.
+            START if (9..12).contains(&at) && byte.is_ascii_digit() => {
+                self.status = self.status * 10 + u16::from(byte - b'0');
+            }
+            LINE if byte != b'\r' => {
+                self.state = NAME;
+                self.hash = words::hash(words::SEED, lower(byte));
+            }
+            NAME if byte == b':' => self.name(),
+            NAME => self.hash = words::hash(self.hash, lower(byte)),
+            VALUE => self.value(byte),
+            _ => {}
+        }
+        false
+    }
+
+    #[inline(always)]
+    fn name(&mut self) {
+        const LENGTH: u64 = hash_of("content-length");
+        const TRANSFER: u64 = hash_of("transfer-encoding");
+        const TYPE: u64 = hash_of("content-type");
+        const ENCODING: u64 = hash_of("content-encoding");
+        self.header = match self.hash {
+            LENGTH => LENGTH_HEADER,
+            TRANSFER => TRANSFER_HEADER,
+            TYPE => TYPE_HEADER,
+            ENCODING => ENCODING_HEADER,
+            _ => 0,
+        };
+        self.state = if self.header == 0 { SKIP } else { VALUE };
+        self.hash = words::SEED;
+    }
+
+    #[inline(always)]
+    fn value(&mut self, byte: u8) {
+        match byte {
+            b' ' | b'\t' | b'\r' => {}
+            b'0'..=b'9' if self.header == LENGTH_HEADER => {
+                self.flags |= SIZED;
+                // A length beyond 10^17 is nonsense; it stays where it is.
+                if self.length < 100_000_000_000_000_000 {
+                    self.length = self.length * 10 + u64::from(byte - b'0');
+                }
+            }
+            // Parameters and further codings: what stood before has been said.
+            b';' | b',' => {
+                self.end_value();
+                if self.header == TYPE_HEADER {
+                    self.state = SKIP;
+                }
+            }
+            _ => self.hash = words::hash(self.hash, lower(byte)),
+        }
+    }
+
+    #[inline(always)]
+    fn end_value(&mut self) {
+        const CHUNKED_CODING: u64 = hash_of("chunked");
+        const IDENTITY: u64 = hash_of("identity");
+        const JSON: u64 = hash_of("application/json");
+        const SSE: u64 = hash_of("text/event-stream");
+        const NDJSON: u64 = hash_of("application/x-ndjson");
+        const NDJSON_PLAIN: u64 = hash_of("application/ndjson");
+        const JSONL: u64 = hash_of("application/jsonl");
+        if self.state != VALUE {
+            return;
+        }
+        match (self.header, self.hash) {
+            (TRANSFER_HEADER, CHUNKED_CODING) => self.flags |= CHUNKED,
+            (ENCODING_HEADER, IDENTITY | words::SEED) => {}
+            (ENCODING_HEADER, _) => self.flags |= ENCODED,
+            (TYPE_HEADER, JSON) => self.content = Content::Json as u8,
+            (TYPE_HEADER, SSE) => self.content = Content::Sse as u8,
+            (TYPE_HEADER, NDJSON | NDJSON_PLAIN | JSONL) => self.content = Content::NdJson as u8,
+            _ => {}
+        }
+        self.hash = words::SEED;
+    }
+}
+
+#[inline(always)]
+fn lower(byte: u8) -> u8 {
+    if byte.is_ascii_uppercase() { byte | 0x20 } else { byte }
+}

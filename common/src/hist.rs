@@ -1,0 +1,172 @@
+//! Base-2 exponential histograms of durations, with OTLP's own buckets.
+//!
+//! A bucket `i` of an OTLP exponential histogram at scale 5 holds the seconds in
+//! `(2^(i/32), 2^((i+1)/32)]`. Here a *slot* is such a bucket counted from [`MIN_INDEX`], and a value
+//! is a whole number of nanoseconds, so the kernel's counts go into OTLP as they are and no
+//! conversion loses anything. The relative error of a quantile is at most 1.083 %.
+
+/// OTLP scale: 32 buckets to a doubling.
+pub const SCALE: u32 = 5;
+/// Buckets in one doubling.
+const PER_OCTAVE: usize = 1 << SCALE;
+/// OTLP bucket index of slot 0, whose lower bound is 2^-24 s (59.6 ns).
+pub const MIN_INDEX: i32 = -24 * PER_OCTAVE as i32;
+/// Number of slots; the last one's upper bound is 2^8 s (256 s). Values outside are clamped.
+pub const SLOTS: usize = 32 * PER_OCTAVE;
+
+const NANOS: u128 = 1_000_000_000;
+/// `UPPER[s]` is the largest whole number of nanoseconds that belongs in slot `s`.
+static UPPER: [u64; SLOTS] = upper_bounds();
+/// First candidate slot for a value, by the position of its highest bit and the five bits below it.
+static FIRST: [u16; 64 * PER_OCTAVE] = first_slots();
+
+/// The slot of a duration. Exact: never a neighbouring bucket, whatever the value.
+#[inline(always)]
+pub fn slot(nanos: u64) -> usize {
+    let value = nanos.max(1);
+    let exponent = 63 - value.leading_zeros();
+    // The five bits after the leading one, for values below 2^5 shifted up.
+    let mantissa = ((value << (63 - exponent)) >> 58) & (PER_OCTAVE as u64 - 1);
+    let mut slot = FIRST[((exponent as usize) << SCALE | mantissa as usize) & (FIRST.len() - 1)] as usize & (SLOTS - 1);
+    // One step of the mantissa spans at most 1.42 buckets, hence two corrections at most.
+    slot += usize::from(nanos > UPPER[slot & (SLOTS - 1)] && slot < SLOTS - 1);
+    slot += usize::from(nanos > UPPER[slot & (SLOTS - 1)] && slot < SLOTS - 1);
+    slot & (SLOTS - 1)
+}
+
+/// The largest whole number of nanoseconds that belongs in `slot`.
+pub fn upper_nanos(slot: usize) -> u64 {
+    UPPER[slot & (SLOTS - 1)]
+}
+
+/// The middle of a slot in seconds: the estimate with the smallest worst relative error.
+#[cfg(any(test, feature = "user"))]
+pub fn middle_seconds(slot: usize) -> f64 {
+    let bound = |i: i32| f64::from(i).exp2_over(PER_OCTAVE as f64);
+    let index = MIN_INDEX + slot as i32;
+    (bound(index) + bound(index + 1)) / 2.0
+}
+
+#[cfg(any(test, feature = "user"))]
+trait Exp2Over {
+    fn exp2_over(self, divisor: f64) -> f64;
+}
+
+#[cfg(any(test, feature = "user"))]
+impl Exp2Over for f64 {
+    fn exp2_over(self, divisor: f64) -> f64 {
+        extern crate std;
+        (self / divisor).exp2()
+    }
+}
+
+/// 2^(j/32) for j in 0..=32, as fixed point with 62 fractional bits, by repeated square roots.
+const fn roots() -> [u128; PER_OCTAVE + 1] {
+    let one: u128 = 1 << 62;
+    let mut step = one * 2;
+    let mut i = 0;
+    while i < SCALE {
+        step = (step << 62).isqrt();
+        i += 1;
+    }
+    let mut table = [one; PER_OCTAVE + 1];
+    let mut j = 1;
+    while j <= PER_OCTAVE {
+        // Every second entry as the square of an earlier one: errors do not add up along the octave.
+        table[j] = if j % 2 == 0 { (table[j / 2] * table[j / 2]) >> 62 } else { (table[j - 1] * step) >> 62 };
+        j += 1;
+    }
+    table[PER_OCTAVE] = one * 2;
+    table
+}
+
+const fn upper_bounds() -> [u64; SLOTS] {
+    let roots = roots();
+    let mut table = [0; SLOTS];
+    let mut s = 0;
+    while s < SLOTS {
+        // Slot s ends at 2^(k + j/32) seconds, where k runs from -24.
+        let (octave, j) = ((s + 1) / PER_OCTAVE, (s + 1) % PER_OCTAVE);
+        // roots < 2^63 and NANOS < 2^30: the product stays below 2^93, shifted up by 8 at most.
+        table[s] = if octave >= 24 {
+            (((roots[j] * NANOS) << (octave - 24)) >> 62) as u64
+        } else {
+            ((roots[j] * NANOS) >> (62 + 24 - octave)) as u64
+        };
+        s += 1;
+    }
+    table
+}
+
+const fn first_slots() -> [u16; 64 * PER_OCTAVE] {
+    let upper = upper_bounds();
+    let mut table = [0; 64 * PER_OCTAVE];
+    let (mut i, mut s) = (0, 0);
+    while i < table.len() {
+        let (exponent, mantissa) = (i / PER_OCTAVE, (i % PER_OCTAVE) as u64);
+        // The smallest value with this leading bit and these five bits below it; monotonic in `i`.
+        let smallest = ((PER_OCTAVE as u128 + mantissa as u128) << exponent) >> SCALE;
+        while s < SLOTS - 1 && smallest > upper[s] as u128 {
+            s += 1;
+        }
+        table[i] = s as u16;
+        i += 1;
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use num_bigint::BigUint;
+    use proptest::prelude::*;
+
+    /// `nanos <= 2^(index/32) s`, decided in whole numbers: nanos^32 <= 2^index * 10^(9*32).
+    fn at_most(nanos: u64, index: i32) -> bool {
+        let left = BigUint::from(nanos).pow(32);
+        let right = BigUint::from(10u32).pow(9 * 32);
+        if index >= 0 { left <= right << index } else { (left << -index) <= right }
+    }
+
+    #[test]
+    fn every_bound_is_the_exact_floor() {
+        for s in 0..SLOTS {
+            let index = MIN_INDEX + s as i32 + 1;
+            assert!(at_most(UPPER[s], index), "slot {s}: {} is beyond its bound", UPPER[s]);
+            assert!(!at_most(UPPER[s] + 1, index), "slot {s}: {} is not the largest", UPPER[s]);
+        }
+    }
+
+    #[test]
+    fn ends_are_clamped() {
+        assert_eq!(slot(0), 0);
+        assert_eq!(slot(1), 0);
+        assert_eq!(slot(u64::MAX), SLOTS - 1);
+        assert_eq!(slot(NANOS as u64), 24 * PER_OCTAVE - 1, "one second is the upper, inclusive end of bucket -1");
+        assert_eq!(slot(NANOS as u64 + 1), 24 * PER_OCTAVE);
+    }
+
+    #[test]
+    fn bounds_fall_into_their_own_slot() {
+        for s in 0..SLOTS {
+            assert_eq!(slot(UPPER[s]), s);
+            assert_eq!(slot(UPPER[s] + 1), (s + 1).min(SLOTS - 1));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_lies_within_its_slot(nanos in 60u64..256_000_000_000) {
+            let s = slot(nanos);
+            prop_assert!(nanos <= UPPER[s]);
+            prop_assert!(s == 0 || nanos > UPPER[s - 1]);
+        }
+
+        #[test]
+        fn the_middle_is_within_the_stated_error(nanos in 1_000u64..200_000_000_000) {
+            let seconds = nanos as f64 / 1e9;
+            let error = (middle_seconds(slot(nanos)) - seconds).abs() / seconds;
+            prop_assert!(error <= 0.01095, "{error}");
+        }
+    }
+}

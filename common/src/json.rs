@@ -1,0 +1,305 @@
+//! Meters a stream of JSON events (SSE or one object to a line) byte by byte, without building anything.
+//!
+//! The lexer knows strings from keys by the colon that follows, so text that merely looks like a key
+//! inside generated content moves nothing. It needs no nesting depth: the words it looks for
+//! ([`crate::words`]) mean the same at every depth of the formats that it reads.
+
+use crate::words::{self, Key, Value};
+
+/// An event with generated content began: the first character of a non-empty value.
+pub const CONTENT: u32 = 1 << 0;
+/// An event ended (a blank line in SSE, a line otherwise).
+pub const EVENT: u32 = 1 << 1;
+/// The stream said that it is complete.
+pub const TERMINAL: u32 = 1 << 2;
+/// The stream carried an error.
+pub const ERROR: u32 = 1 << 3;
+/// A token count of the server's own was read.
+pub const USAGE: u32 = 1 << 4;
+
+/// Why generation ended, in the fewest words that fit all servers. 0 = not said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Finish {
+    /// Not said.
+    None = 0,
+    /// The model came to an end or a stop sequence.
+    Stop = 1,
+    /// The token limit was reached.
+    Length = 2,
+    /// The model called a tool.
+    ToolCalls = 3,
+    /// Content was withheld.
+    ContentFilter = 4,
+    /// Another reason was given.
+    Other = 5,
+}
+
+const LINE: u8 = 0; // at the start of a line: must stay 0, the state of a zeroed lexer
+const SKIP: u8 = 1; // a line that carries no JSON: comment, event name, id, retry
+const OUT: u8 = 2; // between tokens
+const STRING: u8 = 3;
+const ESCAPE: u8 = 4;
+const AFTER_STRING: u8 = 5; // a colon makes the string a key
+const VALUE: u8 = 6; // after the colon
+const FIRST: u8 = 7; // the first character of a content string
+const ARRAY: u8 = 8; // inside the opening bracket of the tool calls
+const NUMBER: u8 = 9;
+
+const SEEN: u8 = 1; // this event's content was counted
+const REPEATS: u8 = 2; // this event repeats earlier content
+const TEXT: u8 = 4; // this event has had at least one line with something in it
+
+/// State of the lexer; zeroed it stands at the start of a stream.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Lexer {
+    hash: u64,
+    /// Bytes since the event began.
+    at: u32,
+    /// Where in its event the last content began (offset of its first character).
+    pub content_at: u32,
+    number: u32,
+    /// Tokens by the server's own count; 0 until [`USAGE`].
+    pub input_tokens: u32,
+    /// As `input_tokens`.
+    pub output_tokens: u32,
+    state: u8,
+    key: u8,
+    event: u8,
+    /// A [`Finish`] as a number.
+    pub finish: u8,
+}
+
+impl Lexer {
+    /// True between two events: what comes next starts a new one.
+    #[inline(always)]
+    pub fn idle(&self) -> bool {
+        self.state == LINE && self.event == 0
+    }
+
+    /// Takes one byte. `lines`: an event ends with its line (NDJSON) rather than at a blank line (SSE).
+    #[inline(always)]
+    pub fn step(&mut self, byte: u8, lines: bool) -> u32 {
+        self.at = self.at.wrapping_add(1);
+        match self.state {
+            STRING => self.string(byte),
+            ESCAPE => {
+                self.hash = words::hash(self.hash, byte);
+                self.state = STRING;
+                0
+            }
+            SKIP if byte != b'\n' => 0,
+            LINE => self.line_start(byte, lines),
+            NUMBER => self.number(byte, lines),
+            _ if byte == b'\n' => self.line_end(lines),
+            AFTER_STRING => self.after_string(byte),
+            VALUE => self.value(byte),
+            FIRST => self.first(byte),
+            ARRAY => self.array(byte),
+            _ => self.out(byte),
+        }
+    }
+
+    #[inline(always)]
+    fn line_start(&mut self, byte: u8, lines: bool) -> u32 {
+        match byte {
+            b'\n' if self.event & TEXT != 0 => self.event_end(),
+            b'\n' | b'\r' => {
+                if self.event == 0 {
+                    self.at = 0;
+                }
+                0
+            }
+            // `: comment`, `event:`, `id:`, `retry:`; a line of JSON starts with none of these.
+            b':' | b'e' | b'i' | b'r' if !lines => {
+                self.event |= TEXT;
+                self.state = SKIP;
+                0
+            }
+            _ => {
+                self.event |= TEXT;
+                self.state = OUT;
+                self.out(byte)
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn line_end(&mut self, lines: bool) -> u32 {
+        self.state = LINE;
+        if lines { self.event_end() } else { 0 }
+    }
+
+    #[inline(always)]
+    fn event_end(&mut self) -> u32 {
+        self.event = 0;
+        self.at = 0;
+        EVENT
+    }
+
+    #[inline(always)]
+    fn out(&mut self, byte: u8) -> u32 {
+        self.state = OUT;
+        match byte {
+            b'"' => self.open_string(Key::Unknown),
+            // Only `[DONE]` has a capital outside strings.
+            b'D' => return TERMINAL,
+            _ => {}
+        }
+        0
+    }
+
+    #[inline(always)]
+    fn open_string(&mut self, key: Key) {
+        self.key = key as u8;
+        self.hash = words::SEED;
+        self.state = STRING;
+    }
+
+    #[inline(always)]
+    fn string(&mut self, byte: u8) -> u32 {
+        match byte {
+            b'"' => return self.close_string(),
+            b'\\' => self.state = ESCAPE,
+            // JSON allows no bare newline in a string: a broken event ends here.
+            b'\n' => self.state = LINE,
+            _ => self.hash = words::hash(self.hash, byte),
+        }
+        0
+    }
+
+    #[inline(always)]
+    fn close_string(&mut self) -> u32 {
+        self.state = AFTER_STRING;
+        let key = self.key;
+        if key != Key::Type as u8 && key != Key::Finish as u8 {
+            return 0;
+        }
+        // A value, so no colon follows; `AFTER_STRING` sees the comma and moves on.
+        let value = words::value(self.hash);
+        if key == Key::Finish as u8 {
+            self.finish = match value {
+                Value::Stop => Finish::Stop,
+                Value::Length => Finish::Length,
+                Value::ToolCalls => Finish::ToolCalls,
+                Value::ContentFilter => Finish::ContentFilter,
+                _ => Finish::Other,
+            } as u8;
+            return 0;
+        }
+        match value {
+            Value::Terminal => {
+                self.event |= REPEATS;
+                TERMINAL
+            }
+            Value::Repeats => {
+                self.event |= REPEATS;
+                0
+            }
+            _ => 0,
+        }
+    }
+
+    #[inline(always)]
+    fn after_string(&mut self, byte: u8) -> u32 {
+        match byte {
+            b' ' | b'\t' | b'\r' => 0,
+            b':' => {
+                self.key = words::key(self.hash) as u8;
+                self.state = VALUE;
+                0
+            }
+            _ => self.out(byte),
+        }
+    }
+
+    #[inline(always)]
+    fn value(&mut self, byte: u8) -> u32 {
+        if byte == b' ' || byte == b'\t' {
+            return 0;
+        }
+        let key = self.key;
+        if byte == b'"' {
+            if key == Key::Content as u8 {
+                self.state = FIRST;
+                return 0;
+            }
+            let is_error = key == Key::Error as u8;
+            let kept = if key == Key::Type as u8 {
+                Key::Type
+            } else if key == Key::Finish as u8 {
+                Key::Finish
+            } else {
+                Key::Unknown
+            };
+            self.open_string(kept);
+            return if is_error { ERROR } else { 0 };
+        }
+        if byte.is_ascii_digit() && (Key::InputTokens as u8..=Key::OutputTokensTimed as u8).contains(&key) {
+            self.number = u32::from(byte - b'0');
+            self.state = NUMBER;
+            return 0;
+        }
+        if byte == b'[' && key == Key::Tools as u8 {
+            self.state = ARRAY;
+            return 0;
+        }
+        self.state = OUT;
+        match byte {
+            b'{' if key == Key::Error as u8 => ERROR,
+            b't' if key == Key::Done as u8 => TERMINAL,
+            _ => 0,
+        }
+    }
+
+    #[inline(always)]
+    fn first(&mut self, byte: u8) -> u32 {
+        if byte == b'"' {
+            self.state = OUT;
+            return 0;
+        }
+        self.open_string(Key::Unknown);
+        if byte == b'\\' {
+            self.state = ESCAPE;
+        }
+        self.content()
+    }
+
+    #[inline(always)]
+    fn array(&mut self, byte: u8) -> u32 {
+        if byte == b' ' || byte == b'\t' {
+            return 0;
+        }
+        self.state = OUT;
+        if byte == b'{' { self.content() } else { 0 }
+    }
+
+    #[inline(always)]
+    fn content(&mut self) -> u32 {
+        if self.event & (SEEN | REPEATS) != 0 {
+            return 0;
+        }
+        self.event |= SEEN;
+        self.content_at = self.at - 1;
+        CONTENT
+    }
+
+    #[inline(always)]
+    fn number(&mut self, byte: u8, lines: bool) -> u32 {
+        if byte.is_ascii_digit() {
+            // Saturates far above any real count and below overflow.
+            if self.number < 100_000_000 {
+                self.number = self.number * 10 + u32::from(byte - b'0');
+            }
+            return 0;
+        }
+        let (key, number) = (self.key, self.number);
+        if key == Key::InputTokens as u8 || (key == Key::InputTokensTimed as u8 && self.input_tokens == 0) {
+            self.input_tokens = number;
+        } else if key == Key::OutputTokens as u8 || (key == Key::OutputTokensTimed as u8 && self.output_tokens == 0) {
+            self.output_tokens = number;
+        }
+        USAGE | if byte == b'\n' { self.line_end(lines) } else { self.out(byte) }
+    }
+}

@@ -1,0 +1,1 @@
+//! What needs root, a kernel, a real server or a real collector.
