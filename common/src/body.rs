@@ -66,10 +66,11 @@ impl Body {
         self.mode == CLOSE
     }
 
-    /// True between two chunks, or anywhere in a body without chunks.
+    /// True between two chunks, or anywhere in a body that ends with its connection: where a packet of
+    /// known content leaves the framing as it was.
     #[inline(always)]
     pub fn between_chunks(&self) -> bool {
-        (self.mode == SIZE && self.remaining == 0) || self.mode == CLOSE || self.mode == LENGTH
+        (self.mode == SIZE && self.remaining == 0) || self.mode == CLOSE
     }
 
     /// Bytes left of a body of known length, none for the others.

@@ -1,6 +1,6 @@
 //! One request and its response: what the two messages, the clock and TCP say of it.
 
-use crate::json::{CONTENT, ERROR, TERMINAL, USAGE};
+use crate::json::{CONTENT, ERROR, EVENT, TERMINAL, USAGE};
 use crate::message::{Kind, MESSAGE_END, Message};
 use crate::shape::Shape;
 
@@ -86,6 +86,8 @@ pub struct Step {
     pub signals: u32,
     /// Events with content that began in it.
     pub contents: u32,
+    /// Events that ended in it.
+    pub ends: u32,
 }
 
 impl Step {
@@ -94,6 +96,7 @@ impl Step {
     pub fn add(&mut self, signals: u32) {
         self.signals |= signals;
         self.contents += signals & CONTENT;
+        self.ends += u32::from(signals & EVENT != 0);
     }
 }
 

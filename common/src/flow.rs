@@ -1,6 +1,6 @@
 //! Records that the flow programs pass to the agent, and the limits both sides keep.
 //!
-//! A record is a [`Header`], followed by `captured` bytes of payload, or by a [`Summary`]. All times
+//! A record is a [`Header`], followed by `captured` bytes of payload, by a [`Summary`] or by a [`Listen`]. All times
 //! are nanoseconds of `CLOCK_MONOTONIC`.
 
 use crate::exchange::Figures;
@@ -27,6 +27,21 @@ pub enum Kind {
     Response = 2,
     /// A [`Summary`]: the exchange is over.
     End = 3,
+    /// A [`Listen`]: a socket anywhere on the machine began or ceased to listen.
+    Listen = 4,
+}
+
+impl Kind {
+    /// From a record's number.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Request),
+            2 => Some(Self::Response),
+            3 => Some(Self::End),
+            4 => Some(Self::Listen),
+            _ => None,
+        }
+    }
 }
 
 /// The workload's part in an exchange.
@@ -79,6 +94,30 @@ pub struct Endpoints {
     pub family: u8,
     /// Zero.
     pub reserved: [u8; 3],
+}
+
+/// Follows the header of [`Kind::Listen`]; there the header's other fields are zero.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// The socket's cgroup.
+    pub cgroup: u64,
+    /// Its port.
+    pub port: u32,
+    /// 1 = it listens now, 0 = no longer.
+    pub listening: u32,
+}
+
+/// Finds the slot of a workload: by cgroup and listening port, or by cgroup alone (port 0).
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct SlotKey {
+    /// Inode of the cgroup's directory.
+    pub cgroup: u64,
+    /// Port of the workload's end, or 0 for every port.
+    pub port: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// Follows the header of [`Kind::End`].

@@ -78,6 +78,14 @@ impl Lexer {
         self.state == LINE && self.event == 0
     }
 
+    /// Stands between two events again, whatever was there; what was counted stays.
+    #[inline(always)]
+    pub fn reset(&mut self) {
+        self.state = LINE;
+        self.event = 0;
+        self.at = 0;
+    }
+
     /// Takes one byte. `lines`: an event ends with its line (NDJSON) rather than at a blank line (SSE).
     #[inline(always)]
     pub fn step(&mut self, byte: u8, lines: bool) -> u32 {

@@ -70,7 +70,25 @@ impl Message {
     /// True between two events of a stream, where a packet that follows starts an event of its own.
     #[inline(always)]
     pub fn between_events(&self) -> bool {
-        self.phase == BODY && self.body.between_chunks() && self.events.idle()
+        self.phase == BODY && self.body.between_chunks() && self.events.idle() && self.is_stream()
+    }
+
+    /// Goes on after `bytes` that never passed: exactly where the framing allows, else as if the next
+    /// packet began a chunk and an event of its own.
+    #[inline(always)]
+    pub fn resume_after(&mut self, bytes: u64) -> u32 {
+        if self.phase != BODY {
+            return 0;
+        }
+        self.events.reset();
+        if self.body.skippable(bytes) == bytes {
+            return self.skip(bytes);
+        }
+        if self.body.is_chunked() {
+            self.body = Body::chunked();
+            return 0;
+        }
+        self.skip(bytes)
     }
 
     /// How many of the next `limit` bytes may be passed over by [`Self::skip`].
