@@ -24,14 +24,32 @@ static FIRST: [u16; 64 * PER_OCTAVE] = first_slots();
 #[inline(always)]
 pub fn slot(nanos: u64) -> usize {
     let value = nanos.max(1);
-    let exponent = 63 - value.leading_zeros();
-    // The five bits after the leading one, for values below 2^5 shifted up.
-    let mantissa = ((value << (63 - exponent)) >> 58) & (PER_OCTAVE as u64 - 1);
+    let (exponent, top) = normalised(value);
+    // The five bits after the leading one.
+    let mantissa = (top >> 58) & (PER_OCTAVE as u64 - 1);
     let mut slot = FIRST[((exponent as usize) << SCALE | mantissa as usize) & (FIRST.len() - 1)] as usize & (SLOTS - 1);
     // One step of the mantissa spans at most 1.42 buckets, hence two corrections at most.
     slot += usize::from(nanos > UPPER[slot & (SLOTS - 1)] && slot < SLOTS - 1);
     slot += usize::from(nanos > UPPER[slot & (SLOTS - 1)] && slot < SLOTS - 1);
     slot & (SLOTS - 1)
+}
+
+/// Position of the highest bit, and the value shifted so that this bit is the topmost.
+///
+/// By halves rather than `leading_zeros`, which the BPF target computes in more steps and whose range
+/// the kernel's verifier cannot see.
+#[inline(always)]
+fn normalised(mut value: u64) -> (u32, u64) {
+    let mut exponent = 63;
+    let mut half = 32;
+    while half > 0 {
+        if value >> (64 - half) == 0 {
+            value <<= half;
+            exponent -= half;
+        }
+        half /= 2;
+    }
+    (exponent, value)
 }
 
 /// The largest whole number of nanoseconds that belongs in `slot`.

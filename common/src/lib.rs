@@ -14,4 +14,5 @@ pub mod hist;
 pub mod json;
 pub mod message;
 pub mod shape;
+pub mod sniff;
 mod words;

@@ -1,0 +1,44 @@
+//! Adds to a workload's block, in place and atomically.
+
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
+use inferscope_common::block::{Block, COUNTERS, Counter, Hist};
+use inferscope_common::hist;
+
+use crate::maps::BLOCKS;
+
+#[inline(always)]
+fn add(word: *mut u64, amount: u64) {
+    // SAFETY: `word` points into a map value; the addition is one locked instruction.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(word, amount) };
+}
+
+/// A workload's block.
+#[derive(Clone, Copy)]
+pub(crate) struct Slot(*mut Block);
+
+impl Slot {
+    /// The block of a slot; slots that do not exist have none.
+    #[inline(always)]
+    pub(crate) fn get(slot: u32) -> Option<Self> {
+        BLOCKS.get_ptr_mut(slot).map(Self)
+    }
+
+    /// Adds to a counter.
+    #[inline(always)]
+    pub(crate) fn count(self, counter: Counter, amount: u64) {
+        // SAFETY: the counter's number is below COUNTERS, which `common` asserts.
+        add(unsafe { (&raw mut (*self.0).counters).cast::<u64>().add(counter as usize & (COUNTERS - 1)) }, amount);
+    }
+
+    /// Adds a duration to a histogram.
+    #[inline(always)]
+    pub(crate) fn record(self, which: Hist, nanos: u64) {
+        // SAFETY: the histogram's number is a variant of `Hist`, and a slot of `hist` is below its length.
+        let words = unsafe { &raw mut (*self.0).hists[which as usize] };
+        // SAFETY: as above.
+        unsafe {
+            add((&raw mut (*words).slots).cast::<u64>().add(hist::slot(nanos)), 1);
+            add(&raw mut (*words).sum, nanos);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! A TCP segment as the flow programs see it.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::bindings::__sk_buff;
+use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_skb_load_bytes};
+use aya_ebpf::programs::SkBuffContext;
+use core::ffi::c_void;
+use inferscope_common::shape::Payload;
+
+pub(crate) const FIN: u8 = 1;
+pub(crate) const SYN: u8 = 2;
+pub(crate) const RST: u8 = 4;
+
+const TCP: u8 = 6;
+const IPV6_HEADER: usize = 40;
+
+/// A segment's header facts and where its payload lies.
+#[derive(Clone, Copy)]
+pub(crate) struct Packet {
+    skb: *mut __sk_buff,
+    /// The socket, which the verifier knows not to be null.
+    pub(crate) sock: *const c_void,
+    /// Where the payload begins in the packet.
+    pub(crate) base: u32,
+    /// Bytes of payload.
+    pub(crate) len: u32,
+    pub(crate) seq: u32,
+    pub(crate) flags: u8,
+    /// The peer's receive window is shut.
+    pub(crate) shut: bool,
+}
+
+impl Packet {
+    /// Reads the headers; `None` for what is not TCP over IP on a socket.
+    #[inline(always)]
+    pub(crate) fn parse(ctx: &SkBuffContext) -> Option<Self> {
+        let skb: *mut __sk_buff = ctx.as_ptr().cast();
+        // SAFETY: fields of the program's own context; the packet is read within its checked bounds.
+        unsafe {
+            let (data, end) = ((*skb).data as usize, (*skb).data_end as usize);
+            if data + 20 > end {
+                return None;
+            }
+            let first = *(data as *const u8);
+            let (at, protocol) = match first >> 4 {
+                4 => (usize::from(first & 15) * 4, *((data + 9) as *const u8)),
+                6 if data + IPV6_HEADER <= end => (IPV6_HEADER, *((data + 6) as *const u8)),
+                _ => return None,
+            };
+            let tcp = data + at;
+            if protocol != TCP || tcp + 20 > end {
+                return None;
+            }
+            let seq = u32::from_be((tcp as *const u32).byte_add(4).read_unaligned());
+            let offset = u32::from(*((tcp + 12) as *const u8) >> 4) * 4;
+            let flags = *((tcp + 13) as *const u8);
+            let window = ((tcp + 14) as *const u16).read_unaligned();
+            let base = at as u32 + offset;
+            let len = (*skb).len.saturating_sub(base);
+            let sock: *const c_void = (*skb).__bindgen_anon_2.sk.cast_const().cast();
+            if sock.is_null() {
+                return None;
+            }
+            Some(Self { skb, sock, base, len, seq, flags, shut: window == 0 })
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn skb(&self) -> *mut __sk_buff {
+        self.skb
+    }
+
+    /// When the segment left or arrived. On the way out TCP has stamped it already, so the clock costs nothing.
+    #[inline(always)]
+    pub(crate) fn time(&self, egress: bool) -> u64 {
+        // SAFETY: a field of the context.
+        let stamp = if egress { unsafe { (*self.skb).tstamp } } else { 0 };
+        // SAFETY: reads a clock.
+        if stamp != 0 { stamp } else { unsafe { bpf_ktime_get_ns() } }
+    }
+
+    /// Copies payload from `offset`; false when it is not all there.
+    #[inline(always)]
+    pub(crate) fn load<T>(&self, offset: u32, into: &mut T) -> bool {
+        let size = size_of::<T>() as u32;
+        // SAFETY: `into` is writable for its own size, and the helper checks the packet's bounds.
+        unsafe { bpf_skb_load_bytes(self.skb.cast(), self.base + offset, core::ptr::from_mut(into).cast(), size) == 0 }
+    }
+
+    /// The payload's first bytes from `from` on, as many as there are of eight (little-endian).
+    #[inline(always)]
+    pub(crate) fn start(&self, from: u32) -> u64 {
+        let mut word = 0u64;
+        let left = self.len.wrapping_sub(from);
+        let count = if left >= 8 { 8 } else { (left.wrapping_sub(1) & 7) + 1 };
+        // SAFETY: between one and eight bytes; a failed copy leaves zeroes.
+        unsafe { bpf_skb_load_bytes(self.skb.cast(), self.base + from, (&raw mut word).cast(), count) };
+        word
+    }
+}
+
+impl Payload for Packet {
+    #[inline(always)]
+    fn word(&self, offset: u32) -> Option<u64> {
+        let mut word = 0u64;
+        self.load(offset, &mut word).then_some(word)
+    }
+}

@@ -1,0 +1,77 @@
+//! Passes records to the agent.
+
+use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
+use aya_ebpf::helpers::generated::bpf_skb_load_bytes;
+use inferscope_common::block::Counter;
+use inferscope_common::exchange::Figures;
+use inferscope_common::flow::{CAPTURE_SIZES, Endpoints, Header, Listen, Summary};
+
+use crate::block::Slot;
+use crate::maps::RECORDS;
+use crate::packet::Packet;
+
+#[repr(C)]
+struct Record<T> {
+    header: Header,
+    rest: T,
+}
+
+/// The agent looks at fixed intervals: waking it for each record would cost more than the record.
+const FLAGS: u64 = BPF_RB_NO_WAKEUP as u64;
+
+/// The end of an exchange.
+#[inline(always)]
+pub(crate) fn end(header: &Header, figures: &Figures, endpoints: &Endpoints, block: Slot) {
+    let Some(mut entry) = RECORDS.reserve_untyped::<Record<Summary>>(FLAGS) else {
+        return block.count(Counter::LostRing, 1);
+    };
+    let record = entry.as_mut_ptr();
+    // SAFETY: the record is reserved; field by field, since a summary is too large for the stack.
+    unsafe {
+        (&raw mut (*record).header).write(*header);
+        (&raw mut (*record).rest.figures).copy_from_nonoverlapping(figures, 1);
+        (&raw mut (*record).rest.endpoints).copy_from_nonoverlapping(endpoints, 1);
+    }
+    entry.submit(FLAGS);
+}
+
+/// A socket that began or ceased to listen. Loss is harmless: the agent also looks for itself.
+#[inline(always)]
+pub(crate) fn listen(header: &Header, listen: &Listen) {
+    if let Some(mut entry) = RECORDS.reserve_untyped::<Record<Listen>>(FLAGS) {
+        entry.write(Record { header: *header, rest: *listen });
+        entry.submit(FLAGS);
+    }
+}
+
+/// `header.captured` bytes of payload from `from` on.
+#[inline(always)]
+pub(crate) fn piece(packet: &Packet, from: u32, header: &Header, block: Slot) {
+    let captured = header.captured;
+    let passed = if captured <= CAPTURE_SIZES[0] {
+        copy::<{ CAPTURE_SIZES[0] as usize }>(packet, from, header)
+    } else if captured <= CAPTURE_SIZES[1] {
+        copy::<{ CAPTURE_SIZES[1] as usize }>(packet, from, header)
+    } else {
+        copy::<{ CAPTURE_SIZES[2] as usize }>(packet, from, header)
+    };
+    if !passed {
+        block.count(Counter::LostRing, 1);
+    }
+}
+
+#[inline(always)]
+fn copy<const SIZE: usize>(packet: &Packet, from: u32, header: &Header) -> bool {
+    let Some(mut entry) = RECORDS.reserve_untyped::<Record<[u8; SIZE]>>(FLAGS) else { return false };
+    let record = entry.as_mut_ptr();
+    // A power of two, so that the verifier sees 1..=SIZE.
+    let count = ((header.captured.wrapping_sub(1)) & (SIZE as u32 - 1)) + 1;
+    // SAFETY: the record is reserved and SIZE bytes long; a failed copy zeroes it.
+    unsafe {
+        (&raw mut (*record).header).write(*header);
+        let bytes = (&raw mut (*record).rest).cast();
+        bpf_skb_load_bytes(packet.skb().cast(), packet.base + from, bytes, count);
+    }
+    entry.submit(FLAGS);
+    true
+}
