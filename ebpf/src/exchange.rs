@@ -2,7 +2,7 @@
 
 use inferscope_common::block::{Counter, Hist};
 use inferscope_common::exchange::{CLOSED_HERE, CLOSED_THERE, Exchange, JOINED, RESET};
-use inferscope_common::flow::{Endpoints, Header, Kind, Role};
+use inferscope_common::flow::{Endpoints, FLOW_BYTES, Header, Kind, Role};
 
 use crate::block::Slot;
 use crate::record;
@@ -39,6 +39,8 @@ pub(crate) struct Flow {
     /// 1 from the moment that the exchange counts as a request.
     pub counted: u8,
 }
+
+const _: () = assert!(size_of::<Flow>() == FLOW_BYTES);
 
 /// What TCP says of a connection.
 #[derive(Clone, Copy)]

@@ -11,6 +11,7 @@ mod offsets;
 mod packet;
 mod probes;
 mod record;
+mod replay;
 mod sock;
 mod walk;
 

@@ -1,5 +1,6 @@
 //! The kernel half, seen from the agent. The only module that knows aya.
 
+pub mod bench;
 mod blocks;
 mod hooks;
 mod load;
