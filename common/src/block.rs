@@ -17,9 +17,10 @@ pub enum Counter {
     ClientRequestsBegun,
     /// Requests that it sent and that ended.
     ClientRequestsEnded,
-    /// Events with content that the workload streamed to its clients.
+    /// Events with content that the workload streamed to its clients, without those that
+    /// [`Hist::EventGap`] counts: the sum of both is all of them.
     Events,
-    /// Events with content that it received from servers.
+    /// Events with content that it received from servers, without those that [`Hist::ClientEventGap`] counts.
     ClientEvents,
     /// Outgoing connections that failed: refused.
     ConnectRefused,

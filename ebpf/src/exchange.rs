@@ -14,30 +14,39 @@ pub(crate) const SEEN: [u8; 2] = [1 << 1, 1 << 2];
 /// A request arrived and the application has not read of it yet.
 pub(crate) const UNREAD: u8 = 1 << 3;
 
+/// Bytes of a packet looked at in one piece: a streamed event is seldom longer.
+pub(crate) const GLANCE: u32 = 512;
+
+/// Room for them, and for a word that begins at the last one.
+pub(crate) type Buffer = [u8; GLANCE as usize + 8];
+
 /// State of a connection; zeroed it is new.
 #[repr(C)]
 pub(crate) struct Flow {
-    pub exchange: Exchange,
-    pub endpoints: Endpoints,
+    pub(crate) exchange: Exchange,
+    pub(crate) endpoints: Endpoints,
     /// The socket's cookie.
-    pub cookie: u64,
+    pub(crate) cookie: u64,
     /// Since when the peer's receive window is shut; 0 = open.
-    pub shut_since: u64,
+    pub(crate) shut_since: u64,
     /// The next sequence number, by direction: in, out.
-    pub next: [u32; 2],
-    pub slot: u32,
+    pub(crate) next: [u32; 2],
+    pub(crate) slot: u32,
     /// Exchanges so far.
-    pub number: u32,
+    pub(crate) number: u32,
     /// The connection's retransmits when the exchange began.
-    pub retransmits: u32,
+    pub(crate) retransmits: u32,
     /// A [`Role`] as a number.
-    pub role: u8,
+    pub(crate) role: u8,
     /// Of [`OPAQUE`] and its neighbours.
-    pub flags: u8,
+    pub(crate) flags: u8,
     /// Packets of the response passed on.
-    pub pieces: u8,
-    /// 1 from the moment that the exchange counts as a request.
-    pub counted: u8,
+    pub(crate) pieces: u8,
+    /// 1 from the moment that the exchange counts as a request, 2 once it has ended.
+    pub(crate) counted: u8,
+    /// The packet at hand, copied out of its fragments by one call instead of one for every look. The
+    /// socket's packets pass one after the other; if two ever met here, the shape would not fit.
+    pub(crate) glance: Buffer,
 }
 
 const _: () = assert!(size_of::<Flow>() == FLOW_BYTES);
@@ -46,11 +55,11 @@ const _: () = assert!(size_of::<Flow>() == FLOW_BYTES);
 #[derive(Clone, Copy)]
 pub(crate) struct Tcp {
     /// Smoothed round trip in microseconds.
-    pub rtt: u32,
+    pub(crate) rtt: u32,
     /// Segments sent again since the connection began.
-    pub retransmits: u32,
+    pub(crate) retransmits: u32,
     /// What the peer sent in order so far.
-    pub received: u32,
+    pub(crate) received: u32,
 }
 
 impl Flow {

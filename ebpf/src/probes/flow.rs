@@ -15,7 +15,7 @@ use inferscope_common::sniff::{self, Start};
 use crate::block::Slot;
 use crate::exchange::{Flow, OPAQUE, SEEN, Tcp, UNREAD};
 use crate::maps::FLOWS;
-use crate::packet::{FIN, Packet, RST, SYN};
+use crate::packet::{FIN, Glance, Packet, RST, SYN};
 use crate::record;
 use crate::replay;
 use crate::sock::slot;
@@ -246,7 +246,8 @@ fn metered(packet: &Packet, from: u32, flow: &mut Flow, now: u64, block: Slot) {
     flow_opened(flow, now, block);
     let exchange = &mut flow.exchange;
     let between = exchange.response.between_events();
-    let step = if from == 0 && between && exchange.shape.fits(packet, len) {
+    let glance = if from == 0 && between { Glance::take(packet, &mut flow.glance) } else { None };
+    let step = if glance.as_ref().is_some_and(|glance| exchange.shape.fits(glance, len)) {
         Step { signals: CONTENT | EVENT, contents: 1, ends: 1 }
     } else {
         let kind = exchange.response_kind();
@@ -256,20 +257,26 @@ fn metered(packet: &Packet, from: u32, flow: &mut Flow, now: u64, block: Slot) {
             exchange.figures.flags |= HOLES;
         }
         let one_event = walked.step.contents == 1 && walked.step.ends == 1 && walked.step.signals == CONTENT | EVENT;
-        if from == 0 && between && one_event && exchange.response.between_events() {
+        if let Some(glance) = glance
+            && one_event
+            && exchange.response.between_events()
+        {
             let (at, chunked) = (exchange.response.events.content_at, exchange.response.body.is_chunked());
-            exchange.shape.learn(packet, len, at, chunked);
+            exchange.shape.learn(&glance, len, at, chunked);
         }
         walked.step
     };
     let early = exchange.figures.first_content == 0;
+    // Events with a gap before them count in the histogram alone.
+    let mut without_gap = step.contents;
     if let Some(gap) = exchange.responded(len.into(), now, step) {
+        without_gap -= 1;
         let which = if flow.is_server() { Hist::EventGap } else { Hist::ClientEventGap };
         block.record(which, gap);
     }
-    if step.contents > 0 {
+    if without_gap > 0 {
         let which = if flow.is_server() { Counter::Events } else { Counter::ClientEvents };
-        block.count(which, step.contents.into());
+        block.count(which, without_gap.into());
     }
     if early || step.signals & ERROR != 0 {
         capture_response(packet, from, len, offset, flow, now, block);
