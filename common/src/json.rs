@@ -295,11 +295,50 @@ impl Lexer {
             return 0;
         }
         let (key, number) = (self.key, self.number);
-        if key == Key::InputTokens as u8 || (key == Key::InputTokensTimed as u8 && self.input_tokens == 0) {
+        // Timings never exceed the real count, so they may come before or after it, and grow along the stream.
+        if key == Key::InputTokens as u8 || (key == Key::InputTokensTimed as u8 && number > self.input_tokens) {
             self.input_tokens = number;
-        } else if key == Key::OutputTokens as u8 || (key == Key::OutputTokensTimed as u8 && self.output_tokens == 0) {
+        } else if key == Key::OutputTokens as u8 || (key == Key::OutputTokensTimed as u8 && number > self.output_tokens)
+        {
             self.output_tokens = number;
         }
         USAGE | if byte == b'\n' { self.line_end(lines) } else { self.out(byte) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lexer behind a stream, every signal raised, and the number of contents.
+    fn run(stream: &str, lines: bool) -> (Lexer, u32, u32) {
+        let (mut lexer, mut signals, mut contents) = (Lexer::default(), 0, 0);
+        for byte in stream.bytes() {
+            let now = lexer.step(byte, lines);
+            signals |= now;
+            contents += now & CONTENT;
+        }
+        (lexer, signals, contents)
+    }
+
+    fn sse(data: &str) -> (Lexer, u32, u32) {
+        run(&format!("data: {data}\n\n"), false)
+    }
+
+    #[test]
+    fn counts_that_grow_along_the_stream_end_at_the_last() {
+        let event = |n: u32| format!("data: {{\"content\":\"a\",\"tokens_predicted\":{n},\"tokens_evaluated\":9}}\n\n");
+        let (lexer, signals, _) = run(&(event(1) + &event(2) + &event(3)), false);
+        assert_eq!((lexer.input_tokens, lexer.output_tokens), (9, 3));
+        assert_eq!(signals & USAGE, USAGE);
+    }
+
+    #[test]
+    fn timings_yield_to_usage_whichever_comes_first() {
+        let (usage, timings) = ("\"prompt_tokens\":31,\"completion_tokens\":4", "\"prompt_n\":1,\"predicted_n\":4");
+        for data in [format!("{{{usage},{timings}}}"), format!("{{{timings},{usage}}}")] {
+            let (lexer, ..) = sse(&data);
+            assert_eq!((lexer.input_tokens, lexer.output_tokens), (31, 4), "{data}");
+        }
     }
 }
