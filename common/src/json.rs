@@ -161,7 +161,11 @@ impl Lexer {
     fn string(&mut self, byte: u8) -> u32 {
         match byte {
             b'"' => return self.close_string(),
-            b'\\' => self.state = ESCAPE,
+            // The escape counts, too: `"\text"` is not `"text"`.
+            b'\\' => {
+                self.hash = words::hash(self.hash, byte);
+                self.state = ESCAPE;
+            }
             // JSON allows no bare newline in a string: a broken event ends here.
             b'\n' => self.state = LINE,
             _ => self.hash = words::hash(self.hash, byte),
@@ -340,5 +344,11 @@ mod tests {
             let (lexer, ..) = sse(&data);
             assert_eq!((lexer.input_tokens, lexer.output_tokens), (31, 4), "{data}");
         }
+    }
+
+    #[test]
+    fn an_escape_makes_another_word() {
+        assert_eq!(sse(r#"{"\text":"a","er\ror":{}}"#).1 & (CONTENT | ERROR), 0);
+        assert_eq!(sse(r#"{"text":"\"a"}"#).1 & CONTENT, CONTENT);
     }
 }
