@@ -83,8 +83,8 @@ impl Lexer {
     pub fn step(&mut self, byte: u8, lines: bool) -> u32 {
         self.at = self.at.wrapping_add(1);
         match self.state {
-            STRING => self.string(byte),
-            ESCAPE => {
+            STRING => self.string(byte, lines),
+            ESCAPE if byte != b'\n' => {
                 self.hash = words::hash(self.hash, byte);
                 self.state = STRING;
                 0
@@ -158,7 +158,7 @@ impl Lexer {
     }
 
     #[inline(always)]
-    fn string(&mut self, byte: u8) -> u32 {
+    fn string(&mut self, byte: u8, lines: bool) -> u32 {
         match byte {
             b'"' => return self.close_string(),
             // The escape counts, too: `"\text"` is not `"text"`.
@@ -167,7 +167,7 @@ impl Lexer {
                 self.state = ESCAPE;
             }
             // JSON allows no bare newline in a string: a broken event ends here.
-            b'\n' => self.state = LINE,
+            b'\n' => return self.line_end(lines),
             _ => self.hash = words::hash(self.hash, byte),
         }
         0
@@ -350,5 +350,14 @@ mod tests {
     fn an_escape_makes_another_word() {
         assert_eq!(sse(r#"{"\text":"a","er\ror":{}}"#).1 & (CONTENT | ERROR), 0);
         assert_eq!(sse(r#"{"text":"\"a"}"#).1 & CONTENT, CONTENT);
+    }
+
+    #[test]
+    fn a_broken_string_ends_with_its_line() {
+        for broken in ["{\"response\":\"a\n", "{\"response\":\"a\\\n"] {
+            let (lexer, signals, contents) = run(&(broken.to_owned() + "{\"response\":\"b\",\"done\":true}\n"), true);
+            assert_eq!((contents, signals), (2, CONTENT | EVENT | TERMINAL), "{broken}");
+            assert!(lexer.idle());
+        }
     }
 }
