@@ -46,6 +46,9 @@ const FIRST: u8 = 7; // the first character of a content string
 const ARRAY: u8 = 8; // inside the opening bracket of the tool calls
 const NUMBER: u8 = 9;
 
+/// Stands for the hash where the last byte outside strings was an opening bracket.
+const BRACKET: u64 = 1;
+
 const SEEN: u8 = 1; // this event's content was counted
 const REPEATS: u8 = 2; // this event repeats earlier content
 const TEXT: u8 = 4; // this event has had at least one line with something in it
@@ -143,9 +146,9 @@ impl Lexer {
         self.state = OUT;
         match byte {
             b'"' => self.open_string(Key::Unknown),
-            // Only `[DONE]` has a capital outside strings.
-            b'D' => return TERMINAL,
-            _ => {}
+            // `[DONE]`: nothing else has a letter behind a bracket.
+            b'D' if self.hash == BRACKET => return TERMINAL,
+            _ => self.hash = if byte == b'[' { BRACKET } else { 0 },
         }
         0
     }
@@ -359,5 +362,12 @@ mod tests {
             assert_eq!((contents, signals), (2, CONTENT | EVENT | TERMINAL), "{broken}");
             assert!(lexer.idle());
         }
+    }
+
+    #[test]
+    fn plain_text_is_no_end() {
+        assert_eq!(sse("[DONE]").1, TERMINAL | EVENT);
+        assert_eq!(sse("Dear reader").1, EVENT);
+        assert_eq!(sse("[\"x\",D]").1, EVENT);
     }
 }
