@@ -45,6 +45,7 @@ const VALUE: u8 = 6; // after the colon
 const FIRST: u8 = 7; // the first character of a content string
 const ARRAY: u8 = 8; // inside the opening bracket of the tool calls
 const NUMBER: u8 = 9;
+const NAME: u8 = 10; // a line that names its event
 
 /// Stands for the hash where the last byte outside strings was an opening bracket.
 const BRACKET: u64 = 1;
@@ -95,6 +96,7 @@ impl Lexer {
             SKIP if byte != b'\n' => 0,
             LINE => self.line_start(byte, lines),
             NUMBER => self.number(byte, lines),
+            NAME => self.name(byte),
             _ if byte == b'\n' => self.line_end(lines),
             AFTER_STRING => self.after_string(byte),
             VALUE => self.value(byte),
@@ -114,8 +116,14 @@ impl Lexer {
                 }
                 0
             }
-            // `: comment`, `event:`, `id:`, `retry:`; a line of JSON starts with none of these.
-            b':' | b'e' | b'i' | b'r' if !lines => {
+            // `event:`; a line of JSON starts with none of these letters.
+            b'e' if !lines => {
+                self.event |= TEXT;
+                self.state = NAME;
+                0
+            }
+            // `: comment`, `id:`, `retry:`.
+            b':' | b'i' | b'r' if !lines => {
                 self.event |= TEXT;
                 self.state = SKIP;
                 0
@@ -126,6 +134,21 @@ impl Lexer {
                 self.out(byte)
             }
         }
+    }
+
+    /// The name of the event: servers that put the type last in its JSON tell it here before.
+    #[inline(always)]
+    fn name(&mut self, byte: u8) -> u32 {
+        match byte {
+            b':' => self.hash = words::SEED,
+            b' ' | b'\r' => {}
+            b'\n' => {
+                self.state = LINE;
+                return self.kind();
+            }
+            _ => self.hash = words::hash(self.hash, byte),
+        }
+        0
     }
 
     #[inline(always)]
@@ -184,28 +207,47 @@ impl Lexer {
             return 0;
         }
         // A value, so no colon follows; `AFTER_STRING` sees the comma and moves on.
-        let value = words::value(self.hash);
-        if key == Key::Finish as u8 {
-            self.finish = match value {
+        if key == Key::Type as u8 {
+            return self.kind();
+        }
+        if self.hash != words::SEED {
+            self.finish = match words::value(self.hash) {
                 Value::Stop => Finish::Stop,
                 Value::Length => Finish::Length,
                 Value::ToolCalls => Finish::ToolCalls,
                 Value::ContentFilter => Finish::ContentFilter,
                 _ => Finish::Other,
             } as u8;
-            return 0;
         }
-        match value {
-            Value::Terminal => {
-                self.event |= REPEATS;
-                TERMINAL
+        0
+    }
+
+    /// The word behind `event:` or of a type has been read.
+    #[inline(always)]
+    fn kind(&mut self) -> u32 {
+        let (signals, finish) = match words::value(self.hash) {
+            Value::Terminal => (TERMINAL, Finish::None),
+            Value::Completed => (TERMINAL, Finish::Stop),
+            Value::Incomplete => (TERMINAL, Finish::Length),
+            Value::Failed => (TERMINAL | ERROR, Finish::None),
+            Value::Repeats => (0, Finish::None),
+            Value::Error => return ERROR,
+            // SGLang wraps the reason in an object whose type it is.
+            Value::Stop => {
+                self.finish = Finish::Stop as u8;
+                return 0;
             }
-            Value::Repeats => {
-                self.event |= REPEATS;
-                0
+            Value::Length => {
+                self.finish = Finish::Length as u8;
+                return 0;
             }
-            _ => 0,
+            _ => return 0,
+        };
+        self.event |= REPEATS;
+        if finish != Finish::None {
+            self.finish = finish as u8;
         }
+        signals
     }
 
     #[inline(always)]
@@ -232,7 +274,7 @@ impl Lexer {
                 self.state = FIRST;
                 return 0;
             }
-            let is_error = key == Key::Error as u8;
+            let is_error = key == Key::Error as u8 && self.event & REPEATS == 0;
             let kept = if key == Key::Type as u8 {
                 Key::Type
             } else if key == Key::Finish as u8 {
@@ -254,7 +296,8 @@ impl Lexer {
         }
         self.state = OUT;
         match byte {
-            b'{' if key == Key::Error as u8 => ERROR,
+            // An event that repeats the request may hold a tool with a parameter of this name.
+            b'{' if key == Key::Error as u8 && self.event & REPEATS == 0 => ERROR,
             b't' if key == Key::Done as u8 => TERMINAL,
             _ => 0,
         }
@@ -369,5 +412,44 @@ mod tests {
         assert_eq!(sse("[DONE]").1, TERMINAL | EVENT);
         assert_eq!(sse("Dear reader").1, EVENT);
         assert_eq!(sse("[\"x\",D]").1, EVENT);
+    }
+
+    #[test]
+    fn an_event_is_known_by_its_name_before_its_type() {
+        let done =
+            "event: response.output_text.done\ndata: {\"text\":\"all\",\"type\":\"response.output_text.done\"}\n\n";
+        assert_eq!(run(done, false).1, EVENT);
+        let crlf = done.replace('\n', "\r\n");
+        assert_eq!(run(&crlf, false).1, EVENT);
+        assert_eq!(run("event:message_stop\ndata: {}\n\n", false).1, TERMINAL | EVENT);
+    }
+
+    #[test]
+    fn a_tool_named_error_is_no_error() {
+        let tool = r#""tools":[{"parameters":{"properties":{"error":{"type":"string"}}}}]"#;
+        assert_eq!(sse(&format!(r#"{{"type":"response.created","response":{{{tool}}}}}"#)).1, EVENT);
+        assert_eq!(sse(&format!(r#"{{"type":"response.completed","response":{{{tool}}}}}"#)).1, EVENT | TERMINAL);
+    }
+
+    #[test]
+    fn errors_come_in_every_form() {
+        assert_eq!(sse(r#"{"error":{"message":"m"}}"#).1 & ERROR, ERROR);
+        assert_eq!(sse(r#"{"error":"m"}"#).1 & ERROR, ERROR);
+        assert_eq!(sse(r#"{"type":"error","code":"server_error"}"#).1 & ERROR, ERROR);
+        assert_eq!(sse(r#"{"type":"response.failed","response":{"error":{"code":"x"}}}"#).1, ERROR | TERMINAL | EVENT);
+        assert_eq!(sse(r#"{"error":null}"#).1 & ERROR, 0);
+    }
+
+    #[test]
+    fn reasons_to_finish() {
+        let finish = |data: &str| sse(data).0.finish;
+        assert_eq!(finish(r#"{"finish_reason":"stop"}"#), Finish::Stop as u8);
+        assert_eq!(finish(r#"{"finish_reason":{"type":"length","length":16}}"#), Finish::Length as u8);
+        assert_eq!(finish(r#"{"stop_type":"limit"}"#), Finish::Length as u8);
+        assert_eq!(finish(r#"{"type":"response.incomplete"}"#), Finish::Length as u8);
+        assert_eq!(finish(r#"{"stop_reason":"tool_use"}"#), Finish::ToolCalls as u8);
+        assert_eq!(finish(r#"{"finish_reason":"abort"}"#), Finish::Other as u8);
+        assert_eq!(finish(r#"{"finish_reason":null}"#), 0);
+        assert_eq!(finish(r#"{"finish_reason":""}"#), 0);
     }
 }
