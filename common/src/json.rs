@@ -283,6 +283,9 @@ impl Lexer {
                 Key::Unknown
             };
             self.open_string(kept);
+            if key == Key::Whole as u8 {
+                return TERMINAL;
+            }
             return if is_error { ERROR } else { 0 };
         }
         if byte.is_ascii_digit() && (Key::InputTokens as u8..=Key::OutputTokensTimed as u8).contains(&key) {
@@ -451,5 +454,12 @@ mod tests {
         assert_eq!(finish(r#"{"finish_reason":"abort"}"#), Finish::Other as u8);
         assert_eq!(finish(r#"{"finish_reason":null}"#), 0);
         assert_eq!(finish(r#"{"finish_reason":""}"#), 0);
+    }
+
+    #[test]
+    fn the_whole_text_ends_a_stream() {
+        let event = |whole: &str| format!(r#"{{"token":{{"text":"a"}},"generated_text":{whole}}}"#);
+        assert_eq!(sse(&event("null")).1, CONTENT | EVENT);
+        assert_eq!(sse(&event(r#""aa""#)).1, CONTENT | EVENT | TERMINAL);
     }
 }

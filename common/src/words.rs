@@ -26,6 +26,8 @@ pub(crate) enum Key {
     Type,
     /// Why generation ended, where it is a string.
     Finish,
+    /// The stream's end, where it is a string.
+    Whole,
 }
 
 /// What a string means as the value of [`Key::Type`] or [`Key::Finish`], or as the name of an event.
@@ -65,6 +67,7 @@ const WORDS: &[(&str, Key, Value)] = &[
     ("tool_calls", Key::Tools, Value::ToolCalls),
     ("prompt_tokens", Key::InputTokens, Value::Unknown),
     ("input_tokens", Key::InputTokens, Value::Unknown),
+    ("input_length", Key::InputTokens, Value::Unknown),
     ("prompt_eval_count", Key::InputTokens, Value::Unknown),
     ("completion_tokens", Key::OutputTokens, Value::Unknown),
     ("output_tokens", Key::OutputTokens, Value::Unknown),
@@ -77,6 +80,7 @@ const WORDS: &[(&str, Key, Value)] = &[
     ("error", Key::Error, Value::Error),
     ("done", Key::Done, Value::Unknown),
     ("stop", Key::Done, Value::Stop),
+    ("generated_text", Key::Whole, Value::Unknown),
     ("type", Key::Type, Value::Unknown),
     ("finish_reason", Key::Finish, Value::Unknown),
     ("stop_reason", Key::Finish, Value::Unknown),
