@@ -334,7 +334,7 @@ impl Lexer {
             return 0;
         }
         self.event |= SEEN;
-        self.content_at = self.at - 1;
+        self.content_at = self.at.wrapping_sub(1);
         CONTENT
     }
 
