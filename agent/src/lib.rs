@@ -4,3 +4,4 @@
 //! [`model::request::Request`]s, [`model`] aggregates by workload, [`export`] and [`view`] show.
 
 pub mod model;
+pub mod wire;

@@ -100,6 +100,24 @@ impl Step {
     }
 }
 
+/// Takes bytes through a message, to its end at most. Says what they meant and how many were taken.
+///
+/// The kernel has a loop of its own, a window of the packet at a time; this one is for bytes at hand.
+pub fn walk(message: &mut Message, bytes: &[u8], kind: Kind) -> (Step, usize) {
+    let mut step = Step::default();
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let skip = message.skippable((bytes.len() - at) as u64) as usize;
+        let signals = if skip > 0 { message.skip(skip as u64) } else { message.step(byte, kind) };
+        at += skip.max(1);
+        step.add(signals);
+        if signals & MESSAGE_END != 0 {
+            break;
+        }
+    }
+    (step, at)
+}
+
 /// State of an exchange; zeroed it stands before the first byte.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug)]

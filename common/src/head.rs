@@ -75,7 +75,7 @@ impl Head {
     #[inline(always)]
     pub fn step(&mut self, byte: u8) -> bool {
         let at = self.bytes;
-        self.bytes = at.wrapping_add(1);
+        self.bytes = at.saturating_add(1);
         if byte == b'\n' {
             if self.state == LINE {
                 return true;
@@ -115,6 +115,9 @@ impl Head {
             _ => 0,
         };
         self.state = if self.header == 0 { SKIP } else { VALUE };
+        if self.header == LENGTH_HEADER {
+            self.length = 0;
+        }
         self.hash = words::SEED;
     }
 
@@ -132,7 +135,7 @@ impl Head {
             // Parameters and further codings: what stood before has been said.
             b';' | b',' => {
                 self.end_value();
-                if self.header == TYPE_HEADER {
+                if self.header == TYPE_HEADER || self.header == LENGTH_HEADER {
                     self.state = SKIP;
                 }
             }
@@ -154,8 +157,8 @@ impl Head {
         }
         match (self.header, self.hash) {
             (TRANSFER_HEADER, CHUNKED_CODING) => self.flags |= CHUNKED,
-            (ENCODING_HEADER, IDENTITY | words::SEED) => {}
-            (ENCODING_HEADER, _) => self.flags |= ENCODED,
+            (TRANSFER_HEADER | ENCODING_HEADER, IDENTITY | words::SEED) => {}
+            (TRANSFER_HEADER | ENCODING_HEADER, _) => self.flags |= ENCODED,
             (TYPE_HEADER, JSON) => self.content = Content::Json as u8,
             (TYPE_HEADER, SSE) => self.content = Content::Sse as u8,
             (TYPE_HEADER, NDJSON | NDJSON_PLAIN | JSONL) => self.content = Content::NdJson as u8,
@@ -168,4 +171,41 @@ impl Head {
 #[inline(always)]
 fn lower(byte: u8) -> u8 {
     if byte.is_ascii_uppercase() { byte | 0x20 } else { byte }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(fields: &str) -> Head {
+        let mut head = Head::default();
+        let text = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
+        let ends: Vec<bool> = text.bytes().map(|byte| head.step(byte)).collect();
+        assert_eq!(ends.iter().position(|end| *end), Some(text.len() - 1), "{text}");
+        head
+    }
+
+    #[test]
+    fn fields_are_read_in_any_case_and_form() {
+        assert_eq!(head("").status, 200);
+        assert_eq!(head("CONTENT-LENGTH:  17 \r\n").length, 17);
+        assert_eq!(head("Content-Type: Text/Event-Stream;charset=utf-8\r\n").content, Content::Sse as u8);
+        assert_eq!(head("content-type:application/x-ndjson\r\n").content, Content::NdJson as u8);
+        assert_eq!(head("content-type: application/json-seq\r\n").content, Content::Other as u8);
+        assert_eq!(head("x-content-length: 5\r\n").flags, 0);
+        assert_eq!(head("Transfer-Encoding: Chunked\r\n").flags, CHUNKED);
+    }
+
+    #[test]
+    fn a_length_said_twice_is_no_other_length() {
+        assert_eq!(head("content-length: 5\r\ncontent-length: 5\r\n").length, 5);
+        assert_eq!(head("content-length: 5, 5\r\n").length, 5);
+    }
+
+    #[test]
+    fn compression_is_noticed_in_either_field() {
+        assert_eq!(head("content-encoding: gzip\r\n").flags, ENCODED);
+        assert_eq!(head("content-encoding: identity\r\n").flags, 0);
+        assert_eq!(head("transfer-encoding: gzip, chunked\r\n").flags, ENCODED | CHUNKED);
+    }
 }

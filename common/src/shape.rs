@@ -59,7 +59,8 @@ impl Shape {
             return false;
         }
         match payload.word(content) {
-            Some(word) => word as u8 != b'"',
+            // An empty string, or an empty array of tool calls.
+            Some(word) => word as u8 != b'"' && word as u8 != b']',
             None => false,
         }
     }

@@ -26,15 +26,25 @@ pub(crate) enum Key {
     Type,
     /// Why generation ended, where it is a string.
     Finish,
+    /// The stream's end, where it is a string.
+    Whole,
 }
 
-/// What a string means as the value of [`Key::Type`] or [`Key::Finish`].
+/// What a string means as the value of [`Key::Type`] or [`Key::Finish`], or as the name of an event.
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Value {
     Unknown,
     /// This event ends the stream.
     Terminal,
+    /// This event ends the stream: the answer is complete.
+    Completed,
+    /// This event ends the stream: the answer was cut short.
+    Incomplete,
+    /// This event ends the stream with an error.
+    Failed,
+    /// This event is an error.
+    Error,
     /// This event repeats content that earlier events carried.
     Repeats,
     Stop,
@@ -57,26 +67,29 @@ const WORDS: &[(&str, Key, Value)] = &[
     ("tool_calls", Key::Tools, Value::ToolCalls),
     ("prompt_tokens", Key::InputTokens, Value::Unknown),
     ("input_tokens", Key::InputTokens, Value::Unknown),
+    ("input_length", Key::InputTokens, Value::Unknown),
     ("prompt_eval_count", Key::InputTokens, Value::Unknown),
     ("completion_tokens", Key::OutputTokens, Value::Unknown),
     ("output_tokens", Key::OutputTokens, Value::Unknown),
     ("eval_count", Key::OutputTokens, Value::Unknown),
     ("generated_tokens", Key::OutputTokens, Value::Unknown),
     ("prompt_n", Key::InputTokensTimed, Value::Unknown),
-    ("tokens_evaluated", Key::InputTokensTimed, Value::Unknown),
+    ("tokens_evaluated", Key::InputTokens, Value::Unknown),
     ("predicted_n", Key::OutputTokensTimed, Value::Unknown),
-    ("tokens_predicted", Key::OutputTokensTimed, Value::Unknown),
-    ("error", Key::Error, Value::Unknown),
+    ("tokens_predicted", Key::OutputTokens, Value::Unknown),
+    ("error", Key::Error, Value::Error),
     ("done", Key::Done, Value::Unknown),
     ("stop", Key::Done, Value::Stop),
+    ("generated_text", Key::Whole, Value::Unknown),
     ("type", Key::Type, Value::Unknown),
     ("finish_reason", Key::Finish, Value::Unknown),
     ("stop_reason", Key::Finish, Value::Unknown),
     ("done_reason", Key::Finish, Value::Unknown),
+    ("stop_type", Key::Finish, Value::Unknown),
     ("message_stop", Key::Unknown, Value::Terminal),
-    ("response.completed", Key::Unknown, Value::Terminal),
-    ("response.incomplete", Key::Unknown, Value::Terminal),
-    ("response.failed", Key::Unknown, Value::Terminal),
+    ("response.completed", Key::Unknown, Value::Completed),
+    ("response.incomplete", Key::Unknown, Value::Incomplete),
+    ("response.failed", Key::Unknown, Value::Failed),
     ("response.output_text.done", Key::Unknown, Value::Repeats),
     ("response.reasoning_text.done", Key::Unknown, Value::Repeats),
     ("response.reasoning_summary_text.done", Key::Unknown, Value::Repeats),
@@ -88,6 +101,9 @@ const WORDS: &[(&str, Key, Value)] = &[
     ("eos_token", Key::Unknown, Value::Stop),
     ("end_turn", Key::Unknown, Value::Stop),
     ("stop_sequence", Key::Unknown, Value::Stop),
+    ("eos", Key::Unknown, Value::Stop),
+    ("word", Key::Unknown, Value::Stop),
+    ("limit", Key::Unknown, Value::Length),
     ("length", Key::Unknown, Value::Length),
     ("max_tokens", Key::Unknown, Value::Length),
     ("tool_use", Key::Unknown, Value::ToolCalls),
