@@ -127,6 +127,7 @@ impl Lexer {
             // `event:`; a line of JSON starts with none of these letters.
             b'e' if !lines => {
                 self.event |= TEXT;
+                self.hash = words::SEED;
                 self.state = NAME;
                 0
             }
