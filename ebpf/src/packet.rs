@@ -2,12 +2,12 @@
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::__sk_buff;
-use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_skb_load_bytes};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_skb_load_bytes, bpf_tcp_sock};
 use aya_ebpf::programs::SkBuffContext;
 use core::ffi::c_void;
 use inferscope_common::shape::Payload;
 
-use crate::exchange::{Buffer, GLANCE};
+use crate::exchange::{Buffer, GLANCE, Tcp};
 
 pub(crate) const FIN: u8 = 1;
 pub(crate) const SYN: u8 = 2;
@@ -81,14 +81,6 @@ impl Packet {
         if stamp != 0 { stamp } else { unsafe { bpf_ktime_get_ns() } }
     }
 
-    /// Copies payload from `offset`; false when it is not all there.
-    #[inline(always)]
-    pub(crate) fn load<T>(&self, offset: u32, into: &mut T) -> bool {
-        let size = size_of::<T>() as u32;
-        // SAFETY: `into` is writable for its own size, and the helper checks the packet's bounds.
-        unsafe { bpf_skb_load_bytes(self.skb.cast(), self.base + offset, core::ptr::from_mut(into).cast(), size) == 0 }
-    }
-
     /// The payload's first bytes from `from` on, as many as there are of eight (little-endian).
     #[inline(always)]
     pub(crate) fn start(&self, from: u32) -> u64 {
@@ -98,6 +90,16 @@ impl Packet {
         // SAFETY: between one and eight bytes; a failed copy leaves zeroes.
         unsafe { bpf_skb_load_bytes(self.skb.cast(), self.base + from, (&raw mut word).cast(), count) };
         word
+    }
+
+    /// What TCP says of the connection.
+    #[inline(always)]
+    pub(crate) fn tcp(&self) -> Option<Tcp> {
+        // SAFETY: the helper answers null for what is no TCP socket; the fields are translated by the verifier.
+        unsafe {
+            let tcp = bpf_tcp_sock(self.sock.cast_mut().cast()).as_ref()?;
+            Some(Tcp { rtt: tcp.srtt_us >> 3, retransmits: tcp.total_retrans, received: tcp.rcv_nxt })
+        }
     }
 }
 

@@ -42,7 +42,8 @@ pub(crate) fn walk(packet: &Packet, from: u32, message: &mut Message, kind: Kind
     };
     let (at, end) = (packet.base + from, packet.base + packet.len);
     // SAFETY: all three point to what lives for the call.
-    let left = unsafe { take_payload(packet.skb(), message, &raw mut step, u64::from(at) << 32 | u64::from(end), kind) };
+    let left =
+        unsafe { take_payload(packet.skb(), message, &raw mut step, u64::from(at) << 32 | u64::from(end), kind) };
     Walked { step, left }
 }
 

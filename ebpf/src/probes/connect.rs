@@ -6,10 +6,10 @@ use aya_ebpf::programs::BtfTracePointContext;
 use inferscope_common::block::{Counter, Hist};
 use inferscope_common::flow::{Header, Kind, Listen};
 
+use crate::block::Slot;
 use crate::maps::{CONNECTS, FLOWS};
 use crate::record;
 use crate::sock::Sock;
-use crate::block::Slot;
 
 const ESTABLISHED: i32 = 1;
 const SYN_SENT: i32 = 2;
