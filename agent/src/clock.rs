@@ -1,5 +1,7 @@
 //! Wall time for instants of `CLOCK_MONOTONIC`.
 
+use std::time::Duration;
+
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// Tries of [`Clock::now`]; the one with the shortest pause between its two readings wins.
@@ -49,6 +51,11 @@ pub fn monotonic_nanos() -> u64 {
     nanos(clock_gettime(ClockId::Monotonic))
 }
 
+/// Processor time that the calling thread has had since it began: what something costs, however busy the machine is.
+pub fn thread_cpu() -> Duration {
+    Duration::from_nanos(nanos(clock_gettime(ClockId::ThreadCPUTime)))
+}
+
 fn nanos(time: Timespec) -> u64 {
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
 }
@@ -65,6 +72,14 @@ mod tests {
         let after = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
         // Half a pause between two readings is all that the mapping may be off.
         assert!(now + 1_000_000 >= before && now <= after + 1_000_000, "{before} {now} {after}");
+    }
+
+    #[test]
+    fn waiting_costs_no_processor_time() {
+        let before = thread_cpu();
+        std::thread::sleep(Duration::from_millis(50));
+        let waited = thread_cpu() - before;
+        assert!(waited > Duration::ZERO && waited < Duration::from_millis(25), "{waited:?}");
     }
 
     #[test]

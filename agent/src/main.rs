@@ -1,3 +1,10 @@
 //! The `inferscope` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use inferscope::cli::{Cli, run};
+
+fn main() -> ExitCode {
+    run(Cli::parse())
+}

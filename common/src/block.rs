@@ -42,7 +42,8 @@ pub enum Counter {
     LostBudget,
     /// Loss: bytes of a stream in one packet beyond what one program run scans.
     LostScan,
-    /// Loss: bytes that arrived out of order and could not be metered in place.
+    /// Loss: bytes that arrived out of order and could not be metered in place, those behind them whose
+    /// meaning was lost with them, and those of an event that they tear before its content.
     LostOrder,
     /// Loss: a request sent before the answer to the one before it was complete.
     LostPipelined,
@@ -129,6 +130,13 @@ pub struct Block {
     pub counters: [u64; COUNTERS],
     /// By [`Hist`].
     pub hists: [HistWords; Hist::ALL.len()],
+}
+
+impl Block {
+    /// A block in which nothing was counted.
+    pub const fn zeroed() -> Self {
+        Self { counters: [0; COUNTERS], hists: [HistWords { slots: [0; hist::SLOTS], sum: 0 }; Hist::ALL.len()] }
+    }
 }
 
 const _: () = assert!(Counter::ALL.len() <= COUNTERS);

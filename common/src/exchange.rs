@@ -112,9 +112,10 @@ pub fn walk(message: &mut Message, bytes: &[u8], kind: Kind) -> (Step, usize) {
         at += skip.max(1);
         step.add(signals);
         if signals & MESSAGE_END != 0 {
-            break;
+            return (step, at);
         }
     }
+    step.add(message.pause());
     (step, at)
 }
 

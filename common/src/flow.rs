@@ -18,7 +18,7 @@ pub const STREAM_PIECES: u8 = 24;
 pub const CAPTURE_SIZES: [u32; 3] = [256, 1024, 4096];
 
 /// Bytes of what the kernel half keeps for a connection; what they mean is its own affair.
-pub const FLOW_BYTES: usize = 936;
+pub const FLOW_BYTES: usize = 952;
 
 /// What follows a record's header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -39,6 +39,8 @@ pub const CHUNKED: u8 = 1;
 pub const SIZED: u8 = 2;
 /// The content is compressed: its bytes mean nothing to a lexer.
 pub const ENCODED: u8 = 4;
+/// The first line is a request's and ends with `HTTP/1.0` or `HTTP/1.1`.
+pub const REQUEST_LINE: u8 = 8;
 
 const START: u8 = 0; // the first line: must stay 0, the state of a zeroed lexer
 const NAME: u8 = 1;
@@ -55,6 +57,7 @@ const ENCODING_HEADER: u8 = 4;
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Head {
+    /// Of the name or value being read; of the first line its last eight bytes.
     hash: u64,
     /// `Content-Length`, where [`SIZED`].
     pub length: u64,
@@ -64,7 +67,7 @@ pub struct Head {
     pub status: u16,
     state: u8,
     header: u8,
-    /// Of [`CHUNKED`], [`SIZED`], [`ENCODED`].
+    /// Of [`CHUNKED`] and its neighbours.
     pub flags: u8,
     /// A [`Content`] as a number.
     pub content: u8,
@@ -80,14 +83,22 @@ impl Head {
             if self.state == LINE {
                 return true;
             }
+            if self.state == START {
+                // Without its last byte, the minor version.
+                const VERSION: u64 = u64::from_be_bytes(*b"\0HTTP/1.");
+                self.flags = if self.hash >> 8 == VERSION { REQUEST_LINE } else { 0 };
+            }
             self.end_value();
             self.state = LINE;
             return false;
         }
         match self.state {
             // `HTTP/1.1 200 OK`: the digits stand at 9, 10 and 11.
-            START if (9..12).contains(&at) && byte.is_ascii_digit() => {
-                self.status = self.status * 10 + u16::from(byte - b'0');
+            START if byte != b'\r' => {
+                if (9..12).contains(&at) && byte.is_ascii_digit() {
+                    self.status = self.status * 10 + u16::from(byte - b'0');
+                }
+                self.hash = self.hash << 8 | u64::from(byte);
             }
             LINE if byte != b'\r' => {
                 self.state = NAME;
@@ -99,6 +110,17 @@ impl Head {
             _ => {}
         }
         false
+    }
+
+    /// Stands before the first byte again: another head follows. What a zeroed lexer has besides, no byte looks at
+    /// before it is set; and zeroes for all of it would be a call, a byte at a time, in the kernel.
+    #[inline(always)]
+    pub(crate) fn restart(&mut self) {
+        self.bytes = 0;
+        self.status = 0;
+        self.state = START;
+        self.flags = 0;
+        self.content = Content::Other as u8;
     }
 
     #[inline(always)]
@@ -194,6 +216,21 @@ mod tests {
         assert_eq!(head("content-type: application/json-seq\r\n").content, Content::Other as u8);
         assert_eq!(head("x-content-length: 5\r\n").flags, 0);
         assert_eq!(head("Transfer-Encoding: Chunked\r\n").flags, CHUNKED);
+    }
+
+    #[test]
+    fn a_request_says_that_it_is_http() {
+        let first_line = |line: &str| {
+            let mut head = Head::default();
+            line.bytes().chain(*b"\r\n").for_each(|byte| assert!(!head.step(byte)));
+            head.flags
+        };
+        assert_eq!(first_line("POST /v1/chat/completions HTTP/1.1"), REQUEST_LINE);
+        assert_eq!(first_line("GET / HTTP/1.0"), REQUEST_LINE);
+        assert_eq!(first_line("GET x"), 0);
+        assert_eq!(first_line("OPTIONS rtsp://x/HTTP/1. RTSP/1.0"), 0);
+        assert_eq!(first_line("GET / HTTP/2.0"), 0);
+        assert_eq!(head("").flags, 0, "a response's first line is none");
     }
 
     #[test]

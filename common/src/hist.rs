@@ -148,10 +148,10 @@ mod tests {
 
     #[test]
     fn every_bound_is_the_exact_floor() {
-        for s in 0..SLOTS {
+        for (s, &upper) in UPPER.iter().enumerate() {
             let index = MIN_INDEX + s as i32 + 1;
-            assert!(at_most(UPPER[s], index), "slot {s}: {} is beyond its bound", UPPER[s]);
-            assert!(!at_most(UPPER[s] + 1, index), "slot {s}: {} is not the largest", UPPER[s]);
+            assert!(at_most(upper, index), "slot {s}: {upper} is beyond its bound");
+            assert!(!at_most(upper + 1, index), "slot {s}: {upper} is not the largest");
         }
     }
 
@@ -166,9 +166,9 @@ mod tests {
 
     #[test]
     fn bounds_fall_into_their_own_slot() {
-        for s in 0..SLOTS {
-            assert_eq!(slot(UPPER[s]), s);
-            assert_eq!(slot(UPPER[s] + 1), (s + 1).min(SLOTS - 1));
+        for (s, &upper) in UPPER.iter().enumerate() {
+            assert_eq!(slot(upper), s);
+            assert_eq!(slot(upper + 1), (s + 1).min(SLOTS - 1));
         }
     }
 

@@ -7,12 +7,22 @@
 
 pub mod block;
 pub mod body;
+pub mod disk;
 pub mod exchange;
 pub mod flow;
 pub mod head;
 pub mod hist;
 pub mod json;
 pub mod message;
+pub mod oom;
+pub mod order;
+pub mod sample;
+#[cfg(test)]
+mod samples;
+pub mod sched;
 pub mod shape;
+pub mod slim;
 pub mod sniff;
+pub mod syscall;
+pub mod watch;
 mod words;

@@ -29,10 +29,45 @@ const RESPONSE_MASK: u64 = u64::from_le_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xf
 /// Judges the first `len` bytes of a connection's direction, of which up to eight are given (little-endian).
 #[inline(always)]
 pub fn start(bytes: u64, len: u32) -> Start {
-    if len >= 8 && bytes & RESPONSE_MASK == RESPONSE {
+    if is_response(bytes, len) {
         return Start::Response;
     }
     go_on(0, bytes, len)
+}
+
+/// True where bytes begin a response.
+#[inline(always)]
+pub fn is_response(bytes: u64, len: u32) -> bool {
+    len >= 7 && bytes & RESPONSE_MASK == RESPONSE
+}
+
+/// Judges bytes, from `offset` on, of what must be a message if it is a request: a connection that has
+/// proven to speak HTTP/1 may use any method.
+#[inline(always)]
+pub fn request(offset: u32, bytes: u64, len: u32) -> Start {
+    // Four turns, though some have no byte: the verifiers of older kernels see no end of a loop over the bytes there are.
+    let mut nth = 0;
+    while nth < 4 {
+        if offset < 4 - nth && nth < len {
+            let byte = (bytes >> (8 * nth)) as u8;
+            let is_method = byte.is_ascii_uppercase() || offset + nth > 0 && (byte == b' ' || byte == b'-');
+            if !is_method {
+                return Start::Other;
+            }
+        }
+        nth += 1;
+    }
+    if offset < 4 && len < 4 - offset {
+        return Start::Undecided;
+    }
+    // `PRI * HTTP/2.0` begins HTTP/2.
+    if offset == 0 && bytes as u32 == word(b"PRI ") {
+        return Start::Other;
+    }
+    match go_on(offset, bytes, len) {
+        Start::Other => Start::Request { bodyless: false },
+        known => known,
+    }
 }
 
 /// Judges further bytes of a message that may be a request, from `offset` on.
@@ -82,6 +117,7 @@ mod tests {
         assert_eq!(judge(b"POST /v1/chat"), Start::Request { bodyless: false });
         assert_eq!(judge(b"HEAD / HTTP/1.1"), Start::Request { bodyless: true });
         assert_eq!(judge(b"HTTP/1.1 200 OK"), Start::Response);
+        assert_eq!(judge(b"HTTP/1."), Start::Response);
         assert_eq!(judge(b"PRI * HTTP/2.0"), Start::Other);
         assert_eq!(judge(b"\x16\x03\x01\x02\x00"), Start::Other);
         assert_eq!(judge(b"*1\r\n$4\r\nPING\r\n"), Start::Other);
@@ -97,5 +133,22 @@ mod tests {
         assert_eq!(go_on(1, bytes, len), Start::Undecided);
         let (bytes, len) = word(b"X");
         assert_eq!(go_on(3, bytes, len), Start::Other);
+    }
+
+    #[test]
+    fn any_method_will_do_where_http_is_spoken() {
+        let judge = |offset, text: &[u8]| {
+            let (bytes, len) = word(text);
+            request(offset, bytes, len)
+        };
+        assert_eq!(judge(0, b"PROPFIND / HTTP/1.1"), Start::Request { bodyless: false });
+        assert_eq!(judge(0, b"M-SEARCH * HTTP/1.1"), Start::Request { bodyless: false });
+        assert_eq!(judge(0, b"HEAD / HTTP/1.1"), Start::Request { bodyless: true });
+        assert_eq!(judge(0, b"LO"), Start::Undecided);
+        assert_eq!(judge(2, b"CK / HTTP/1.1"), Start::Request { bodyless: false });
+        assert_eq!(judge(0, b"{\"model\":1}"), Start::Other);
+        assert_eq!(judge(0, b" GET"), Start::Other);
+        assert_eq!(judge(0, b"PRI * HTTP/2.0"), Start::Other);
+        assert_eq!(judge(2, b"t"), Start::Other);
     }
 }

@@ -30,6 +30,13 @@ impl Slot {
         add(unsafe { (&raw mut (*self.0).counters).cast::<u64>().add(counter as usize & (COUNTERS - 1)) }, amount);
     }
 
+    /// Adds a duration to a histogram, without a call.
+    #[inline(always)]
+    pub(crate) fn record_here(self, which: Hist, nanos: u64) {
+        // SAFETY: the block is a map value; `Hist` names a histogram that is there.
+        unsafe { add_duration(self.0, which as usize, nanos) };
+    }
+
     /// Adds a duration to a histogram.
     #[inline(always)]
     pub(crate) fn record(self, which: Hist, nanos: u64) {
@@ -49,11 +56,19 @@ unsafe extern "C" fn record_duration(block: *mut Block, which: u64, nanos: u64) 
     if block.is_null() || which >= Hist::ALL.len() {
         return 0;
     }
-    // SAFETY: a histogram that is there, and a slot of `hist` is below its length.
+    // SAFETY: the caller's, and a histogram that is there.
+    unsafe { add_duration(block, which, nanos) };
+    1
+}
+
+/// # Safety
+/// `block` must be a block, and `which` one of its histograms.
+#[inline(always)]
+unsafe fn add_duration(block: *mut Block, which: usize, nanos: u64) {
+    // SAFETY: the caller's; a slot of `hist` is below its length.
     unsafe {
         let words = &raw mut (*block).hists[which];
         add((&raw mut (*words).slots).cast::<u64>().add(hist::slot(nanos)), 1);
         add(&raw mut (*words).sum, nanos);
     }
-    1
 }

@@ -1,11 +1,12 @@
 //! inferscope, the kernel half: one file of `probes/` for each signal.
 #![no_std]
 #![no_main]
-#![feature(core_intrinsics)]
+#![feature(core_intrinsics, asm_experimental_arch)]
 #![expect(internal_features, reason = "the target has no stable atomic addition; `block` wraps the intrinsic once")]
 
 mod block;
 mod exchange;
+mod host;
 mod maps;
 mod offsets;
 mod packet;

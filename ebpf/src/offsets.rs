@@ -3,13 +3,12 @@
 //! The agent takes the offsets from the kernel's BTF and writes them here before it loads, so that
 //! the verifier knows them as constants and checks every access against the types.
 
-use aya_ebpf::Global;
-
 macro_rules! offsets {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        $($(#[$doc])* #[unsafe(no_mangle)] pub(crate) static $name: Global<u32> = Global::new(0);)*
+        $($(#[$doc])* #[unsafe(no_mangle)] pub(crate) static $name: ::aya_ebpf::Global<u32> = ::aya_ebpf::Global::new(0);)*
     };
 }
+pub(crate) use offsets;
 
 offsets! {
     /// `sock.sk_cgrp_data.cgroup`
@@ -24,4 +23,8 @@ offsets! {
     SOCK_ERROR,
     /// `tcp_sock.srtt_us`
     TCP_SRTT,
+    /// `sk_buff.cb`
+    SKB_CONTROL,
+    /// `tcp_skb_cb.tcp_gso_segs`, within `sk_buff.cb`
+    TCP_SEGMENTS,
 }

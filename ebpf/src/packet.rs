@@ -1,9 +1,8 @@
 //! A TCP segment as the flow programs see it.
 
-use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_skb_load_bytes, bpf_tcp_sock};
-use aya_ebpf::programs::SkBuffContext;
+use core::arch::asm;
 use core::ffi::c_void;
 use inferscope_common::shape::Payload;
 
@@ -15,6 +14,9 @@ pub(crate) const RST: u8 = 4;
 
 const TCP: u8 = 6;
 const IPV6_HEADER: usize = 40;
+/// Stands before TCP in IPv6 packets of more than 64 KiB, eight bytes long.
+const HOP_BY_HOP: u8 = 0;
+const JUMBO: usize = 8;
 
 /// A segment's header facts and where its payload lies.
 #[derive(Clone, Copy)]
@@ -32,11 +34,18 @@ pub(crate) struct Packet {
     pub(crate) shut: bool,
 }
 
+/// The bytes of a payload that have not passed before.
+#[derive(Clone, Copy)]
+pub(crate) struct Fresh {
+    pub(crate) from: u32,
+    /// At least one.
+    pub(crate) len: u32,
+}
+
 impl Packet {
     /// Reads the headers; `None` for what is not TCP over IP on a socket.
     #[inline(always)]
-    pub(crate) fn parse(ctx: &SkBuffContext) -> Option<Self> {
-        let skb: *mut __sk_buff = ctx.as_ptr().cast();
+    pub(crate) fn parse(skb: *mut __sk_buff) -> Option<Self> {
         // SAFETY: fields of the program's own context; the packet is read within its checked bounds.
         unsafe {
             let (data, end) = ((*skb).data as usize, (*skb).data_end as usize);
@@ -44,16 +53,20 @@ impl Packet {
                 return None;
             }
             let first = *(data as *const u8);
-            let (at, protocol) = match first >> 4 {
+            let (mut at, mut protocol) = match first >> 4 {
                 4 => (usize::from(first & 15) * 4, *((data + 9) as *const u8)),
                 6 if data + IPV6_HEADER <= end => (IPV6_HEADER, *((data + 6) as *const u8)),
                 _ => return None,
             };
+            if at == IPV6_HEADER && protocol == HOP_BY_HOP && data + IPV6_HEADER + JUMBO <= end {
+                (at, protocol) = (IPV6_HEADER + JUMBO, *((data + IPV6_HEADER) as *const u8));
+            }
             let tcp = data + at;
             if protocol != TCP || tcp + 20 > end {
                 return None;
             }
-            let seq = u32::from_be((tcp as *const u32).byte_add(4).read_unaligned());
+            // One load: the compiler's four, for an address that may not be aligned, are four times as dear.
+            let seq = u32::from_be((tcp as *const u32).byte_add(4).read_volatile());
             let offset = u32::from(*((tcp + 12) as *const u8) >> 4) * 4;
             let flags = *((tcp + 13) as *const u8);
             let window = ((tcp + 14) as *const u16).read_unaligned();
@@ -81,14 +94,13 @@ impl Packet {
         if stamp != 0 { stamp } else { unsafe { bpf_ktime_get_ns() } }
     }
 
-    /// The payload's first bytes from `from` on, as many as there are of eight (little-endian).
+    /// The first of the fresh bytes, as many as there are of eight (little-endian).
     #[inline(always)]
-    pub(crate) fn start(&self, from: u32) -> u64 {
+    pub(crate) fn start(&self, fresh: Fresh) -> u64 {
         let mut word = 0u64;
-        let left = self.len.wrapping_sub(from);
-        let count = if left >= 8 { 8 } else { (left.wrapping_sub(1) & 7) + 1 };
+        let count = if fresh.len >= 8 { 8 } else { (fresh.len.wrapping_sub(1) & 7) + 1 };
         // SAFETY: between one and eight bytes; a failed copy leaves zeroes.
-        unsafe { bpf_skb_load_bytes(self.skb.cast(), self.base + from, (&raw mut word).cast(), count) };
+        unsafe { bpf_skb_load_bytes(self.skb.cast(), self.base + fresh.from, (&raw mut word).cast(), count) };
         word
     }
 
@@ -103,6 +115,15 @@ impl Packet {
     }
 }
 
+/// A number of which the compiler knows nothing: comparisons with it stay where the verifier needs them.
+#[inline(always)]
+fn opaque(number: u32) -> u64 {
+    let mut number = u64::from(number);
+    // SAFETY: moves a register onto itself.
+    unsafe { asm!("{0} = {0}", inout(reg) number, options(pure, nomem, nostack, preserves_flags)) };
+    number
+}
+
 /// A packet's payload, held in a flow.
 pub(crate) struct Glance<'a> {
     bytes: &'a Buffer,
@@ -113,25 +134,26 @@ impl<'a> Glance<'a> {
     /// Copies the payload into the flow's buffer; `None` when it is longer than that.
     #[inline(always)]
     pub(crate) fn take(packet: &Packet, bytes: &'a mut Buffer) -> Option<Self> {
-        let len = packet.len;
-        if len > GLANCE {
+        // The compiler must leave the comparison where the verifier sees it. The verifiers of older kernels learn
+        // nothing from `len != 0`: one less than the length has both bounds in one comparison.
+        let last = opaque(packet.len.wrapping_sub(1));
+        if last >= u64::from(GLANCE) {
             return None;
         }
-        // The verifier sees the bounds in the mask; the compiler must not see through it.
-        let count = (core::hint::black_box(len).wrapping_sub(1) & (GLANCE - 1)) + 1;
+        let to = bytes.as_mut_ptr().cast();
         // SAFETY: between one byte and as many as there is room for.
-        let copied = unsafe { bpf_skb_load_bytes(packet.skb.cast(), packet.base, bytes.as_mut_ptr().cast(), count) };
-        (copied == 0).then_some(Self { bytes, len })
+        let copied = unsafe { bpf_skb_load_bytes(packet.skb.cast(), packet.base, to, last as u32 + 1) };
+        (copied == 0).then_some(Self { bytes, len: packet.len })
     }
 }
 
 impl Payload for Glance<'_> {
     #[inline(always)]
     fn word(&self, offset: u32) -> Option<u64> {
-        if offset >= GLANCE || offset + 8 > self.len {
+        let at = opaque(offset);
+        if at >= u64::from(GLANCE) || at + 8 > u64::from(self.len) {
             return None;
         }
-        let at = core::hint::black_box(offset) & (GLANCE - 1);
         // SAFETY: the buffer goes on for eight bytes after GLANCE. One load, aligned or not: the verifier
         // allows that where the machine does, and eight single bytes would cost eight times as much.
         Some(unsafe { self.bytes.as_ptr().add(at as usize).cast::<u64>().read_volatile() })

@@ -1,7 +1,7 @@
 //! Passes records to the agent.
 
-use aya_ebpf::bindings::{__sk_buff, BPF_RB_NO_WAKEUP};
-use aya_ebpf::helpers::generated::bpf_skb_load_bytes;
+use aya_ebpf::bindings::{__sk_buff, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE};
+use aya_ebpf::helpers::generated::{bpf_ringbuf_query, bpf_skb_load_bytes};
 use inferscope_common::block::Counter;
 use inferscope_common::exchange::Figures;
 use inferscope_common::flow::{CAPTURE_SIZES, Endpoints, Header, Listen, Summary};
@@ -16,8 +16,18 @@ struct Record<T> {
     rest: T,
 }
 
-/// The agent looks by itself from time to time: waking it for each record would cost more than the record.
-const QUIETLY: u64 = BPF_RB_NO_WAKEUP as u64;
+/// The agent looks by itself from time to time: waking it for each record would cost more than the record. It is called
+/// when a quarter of the ring is full, and has the rest of it to get there.
+#[inline(always)]
+fn quietly() -> u64 {
+    let ring = (&raw const RECORDS).cast_mut().cast();
+    // SAFETY: the map is there as long as the program.
+    let (filled, size) = unsafe {
+        (bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA.into()), bpf_ringbuf_query(ring, BPF_RB_RING_SIZE.into()))
+    };
+    let full = filled > size / 4;
+    u64::from(if full { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP })
+}
 
 /// The end of an exchange.
 #[inline(always)]
@@ -32,15 +42,15 @@ pub(crate) fn end(header: &Header, figures: &Figures, endpoints: &Endpoints, blo
         (&raw mut (*record).rest.figures).copy_from_nonoverlapping(figures, 1);
         (&raw mut (*record).rest.endpoints).copy_from_nonoverlapping(endpoints, 1);
     }
-    entry.submit(QUIETLY);
+    entry.submit(quietly());
 }
 
-/// A socket that began or ceased to listen. Loss is harmless: the agent also looks for itself.
+/// A socket that began or ceased to listen: the agent looks at once. Loss is harmless, since it also looks for itself.
 #[inline(always)]
 pub(crate) fn listen(header: &Header, listen: &Listen) {
     if let Some(mut entry) = RECORDS.reserve_untyped::<Record<Listen>>(0) {
         entry.write(Record { header: *header, rest: *listen });
-        entry.submit(QUIETLY);
+        entry.submit(BPF_RB_FORCE_WAKEUP.into());
     }
 }
 
@@ -86,6 +96,6 @@ fn copy<const SIZE: usize>(skb: *mut __sk_buff, at: u32, header: &Header) -> boo
         let bytes = (&raw mut (*record).rest).cast();
         bpf_skb_load_bytes(skb.cast(), at, bytes, count);
     }
-    entry.submit(QUIETLY);
+    entry.submit(quietly());
     true
 }

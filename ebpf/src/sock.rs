@@ -6,6 +6,7 @@ use core::ffi::c_void;
 use inferscope_common::flow::SlotKey;
 
 use crate::block::Slot;
+use crate::exchange::Flow;
 use crate::maps::{FLOWS, SLOTS};
 use crate::offsets;
 
@@ -62,22 +63,34 @@ impl Sock {
     /// The block of the workload that the socket belongs to.
     #[inline(always)]
     pub(crate) fn block(self) -> Option<Slot> {
-        if let Some(flow) = FLOWS.get(self.0) {
-            return Slot::get(flow.slot);
+        match FLOWS.get(self.0) {
+            Some(flow) => watched(flow),
+            None => Slot::get(find(self.cgroup(), self.local_port().into())?.1),
         }
-        Slot::get(slot(self.cgroup(), self.local_port().into())?)
     }
 }
 
-/// The slot of a cgroup: by port, else as a whole.
+/// The block of a flow's workload; `None` once that is no longer watched, when the slot may be another's.
 #[inline(always)]
-pub(crate) fn slot(cgroup: u64, port: u32) -> Option<u32> {
+pub(crate) fn watched(flow: &Flow) -> Option<Slot> {
+    // A copy on the stack: older kernels take no key from the memory that a function of its own was given.
+    // SAFETY: values are plain numbers, written by the agent alone.
+    if *unsafe { SLOTS.get(flow.key) }? != flow.slot {
+        return None;
+    }
+    Slot::get(flow.slot)
+}
+
+/// The slot of a cgroup, and under which name: by port, else as a whole.
+#[inline(always)]
+#[expect(clippy::needless_borrows_for_generic_args, reason = "the key is looked up where it lies, not copied first")]
+pub(crate) fn find(cgroup: u64, port: u32) -> Option<(SlotKey, u32)> {
     let mut key = SlotKey { cgroup, port, reserved: 0 };
     // SAFETY: values are plain numbers, written by the agent alone.
     if let Some(slot) = unsafe { SLOTS.get(&key) } {
-        return Some(*slot);
+        return Some((key, *slot));
     }
     key.port = 0;
     // SAFETY: as above.
-    unsafe { SLOTS.get(&key) }.copied()
+    unsafe { SLOTS.get(&key) }.map(|slot| (key, *slot))
 }

@@ -6,7 +6,7 @@ use core::ffi::c_void;
 use inferscope_common::exchange::Step;
 use inferscope_common::message::{Kind, MESSAGE_END, Message};
 
-use crate::packet::Packet;
+use crate::packet::{Fresh, Packet};
 
 /// Bytes copied out of the packet at a time.
 const WINDOW: u32 = 32;
@@ -18,8 +18,9 @@ struct Walk {
     message: *mut Message,
     at: u32,
     end: u32,
-    /// The next byte of the window, and how many it holds.
-    next: u32,
+    /// Where in the packet the window begins, and how many bytes it holds. The place in it is reckoned from
+    /// that: of a counter the verifier would follow every value.
+    from: u32,
     filled: u32,
     step: Step,
     kind: Kind,
@@ -32,15 +33,16 @@ pub(crate) struct Walked {
     pub left: u32,
 }
 
-/// Takes the payload from `from` on through `message`, to the message's end at most.
+/// Takes fresh bytes through `message`, to the message's end at most.
 #[inline(always)]
-pub(crate) fn walk(packet: &Packet, from: u32, message: &mut Message, kind: Kind) -> Walked {
+pub(crate) fn walk(packet: &Packet, fresh: Fresh, message: &mut Message, kind: Kind) -> Walked {
     let mut step = Step::default();
     let kind = match kind {
         Kind::Request => REQUEST,
         Kind::Response { bodyless } => RESPONSE + u32::from(bodyless),
     };
-    let (at, end) = (packet.base + from, packet.base + packet.len);
+    let at = packet.base + fresh.from;
+    let end = at + fresh.len;
     // SAFETY: all three point to what lives for the call.
     let left =
         unsafe { take_payload(packet.skb(), message, &raw mut step, u64::from(at) << 32 | u64::from(end), kind) };
@@ -73,7 +75,7 @@ unsafe extern "C" fn take_payload(
         message,
         at: (range >> 32) as u32,
         end: range as u32,
-        next: 0,
+        from: 0,
         filled: 0,
         step: Step::default(),
         kind: if kind == REQUEST { Kind::Request } else { Kind::Response { bodyless: kind > RESPONSE } },
@@ -82,6 +84,10 @@ unsafe extern "C" fn take_payload(
     let callback: unsafe extern "C" fn(u32, *mut Walk) -> i64 = one_byte;
     // SAFETY: the callback takes what is passed here, and both live for the call.
     unsafe { bpf_loop(BYTES, callback as *mut c_void, (&raw mut state).cast(), 0) };
+    if state.at == state.end {
+        // SAFETY: the caller's.
+        state.step.add(unsafe { &mut *message }.pause());
+    }
     // SAFETY: the caller's.
     unsafe { *step = state.step };
     state.end.wrapping_sub(state.at)
@@ -100,7 +106,8 @@ unsafe extern "C" fn one_byte(_index: u32, state: *mut Walk) -> i64 {
     }
     // SAFETY: a message inside a map value, which lives until the program ends.
     let message = unsafe { &mut *state.message };
-    if state.next >= state.filled {
+    let mut next = at.wrapping_sub(state.from);
+    if next >= state.filled {
         let left = end - at;
         let skip = message.skippable(left.into()) as u32;
         if skip > 0 {
@@ -116,10 +123,10 @@ unsafe extern "C" fn one_byte(_index: u32, state: *mut Walk) -> i64 {
             return 1;
         }
         state.filled = count;
-        state.next = 0;
+        state.from = at;
+        next = 0;
     }
-    let byte = state.window[state.next as usize & (WINDOW as usize - 1)];
-    state.next += 1;
+    let byte = state.window[next as usize & (WINDOW as usize - 1)];
     state.at = at + 1;
     let signals = message.step(byte, state.kind);
     state.step.add(signals);

@@ -4,7 +4,7 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use aya::maps::{Array, MapError, SkStorage};
-use aya::programs::{CgroupSkb, ProgramError, TestRun, TestRunOptions};
+use aya::programs::{self, CgroupSkb, ProgramError, TestRun, TestRunOptions};
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
 use inferscope_common::flow::{FLOW_BYTES, SlotKey};
 
@@ -59,7 +59,8 @@ const CONTEXT: usize = 192;
 impl TestRuns {
     /// Loads the programs so that they take a packet again and again.
     pub fn load(object: &[u8]) -> Result<Self, BenchError> {
-        let mut ebpf = EbpfLoader::new().override_global("REPLAY", &1u32, true).load(object)?;
+        let mut ebpf =
+            EbpfLoader::new().allow_unsupported_maps().override_global("REPLAY", &1u32, true).load(object)?;
         for name in [Program::Empty, Program::Ingress, Program::Egress].map(name) {
             flow_program(&mut ebpf, name)?.load()?;
         }
@@ -88,6 +89,11 @@ impl TestRuns {
         let options = TestRunOptions { data_in: Some(frame), ctx_in: Some(&context), repeat, ..TestRunOptions::new() };
         Ok(flow_program(&mut self.ebpf, name(program))?.test_run(options)?.duration)
     }
+
+    /// As [`Kernel::run_stats`], for one program.
+    pub fn run_stats(&self, program: Program) -> Result<(u64, Duration), BenchError> {
+        Ok(run_stats(&self.ebpf, name(program))?)
+    }
 }
 
 fn name(program: Program) -> &'static str {
@@ -109,14 +115,27 @@ impl Kernel {
         SkStorage::<_, FlowBytes>::try_from(map).ok()?.get(socket, 0).ok()
     }
 
+    /// Instructions that the kernel's verifier went through for each loaded program, of a million that it
+    /// allows; where it tells (Linux 5.16 or later).
+    pub fn verified_instructions(&self) -> Vec<(String, u32)> {
+        let count =
+            |program: &programs::Program| program.info().ok().and_then(|info| info.verified_instruction_count());
+        let programs = self.ebpf.programs();
+        programs.filter_map(|(name, program)| Some((name.to_owned(), count(program)?))).collect()
+    }
+
     /// How often each flow program ran, and for how long altogether, since the kernel's statistics
     /// were switched on (`kernel.bpf_stats_enabled`): egress, ingress.
-    pub fn run_stats(&mut self) -> Result<[(u64, Duration); 2], ProgramError> {
+    pub fn run_stats(&self) -> Result<[(u64, Duration); 2], ProgramError> {
         let mut stats = [(0, Duration::ZERO); 2];
         for (stat, name) in stats.iter_mut().zip([load::EGRESS, load::INGRESS]) {
-            let info = self.flow_program(name)?.info()?;
-            *stat = (info.run_count(), info.run_time());
+            *stat = run_stats(&self.ebpf, name)?;
         }
         Ok(stats)
     }
+}
+
+fn run_stats(ebpf: &Ebpf, name: &str) -> Result<(u64, Duration), ProgramError> {
+    let info = ebpf.program(name).ok_or(ProgramError::NotLoaded)?.info()?;
+    Ok((info.run_count(), info.run_time()))
 }

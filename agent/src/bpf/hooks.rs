@@ -59,8 +59,13 @@ pub(super) fn reason(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
+        let more = inner.to_string();
+        // Some errors name their cause themselves.
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
         cause = inner.source();
     }
-    text.lines().next().unwrap_or_default().to_owned()
+    let line = text.lines().next().unwrap_or_default();
+    line.split(" Verifier output:").next().unwrap_or(line).to_owned()
 }

@@ -30,21 +30,21 @@ pub enum LoadError {
     NoObject,
     /// The kernel refused a map or a program.
     #[error("the kernel refused to load: {}{}", hooks::reason(.0), hint(.0))]
-    Object(#[source] EbpfError),
+    Object(EbpfError),
     /// The kernel refused a flow program.
-    #[error("the kernel refused {program}: {}{}", hooks::reason(.source), hint(.source))]
+    #[error("the kernel refused {program}: {}{}", hooks::reason(.cause), hint(.cause))]
     Program {
         /// Which program.
         program: &'static str,
         /// Why.
-        source: ProgramError,
+        cause: ProgramError,
     },
     /// A map is not as expected.
     #[error("the kernel half has no usable map {0}")]
     Map(&'static str, #[source] Option<MapError>),
-    /// The blocks do not map into memory.
-    #[error("cannot map the kernel's counters into memory: {0}")]
-    Mmap(#[source] io::Error),
+    /// The blocks cannot be reached.
+    #[error("cannot reach the kernel's counters: {0}")]
+    Blocks(#[source] io::Error),
 }
 
 /// What mends an error of permission.
@@ -62,13 +62,15 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> &'static str {
 }
 
 /// Globals of the kernel half, by the member of the running kernel's types whose offset they take.
-const OFFSETS: [(&str, &str, &[&str]); 6] = [
+const OFFSETS: [(&str, &str, &[&str]); 8] = [
     ("SOCK_CGROUP", "sock", &["sk_cgrp_data", "cgroup"]),
     ("CGROUP_KN", "cgroup", &["kn"]),
     ("KERNFS_ID", "kernfs_node", &["id"]),
     ("SOCK_LOCAL_PORT", "sock", &["__sk_common", "skc_num"]),
     ("SOCK_ERROR", "sock", &["sk_err"]),
     ("TCP_SRTT", "tcp_sock", &["srtt_us"]),
+    ("SKB_CONTROL", "sk_buff", &["cb"]),
+    ("TCP_SEGMENTS", "tcp_skb_cb", &["tcp_gso_segs"]),
 ];
 
 impl Kernel {
@@ -83,24 +85,31 @@ impl Kernel {
         let mut loader = EbpfLoader::new();
         loader
             .btf(btf.as_ref())
+            .allow_unsupported_maps()
             .map_max_entries("BLOCKS", options.workloads)
-            .map_max_entries("RECORDS", options.ring_bytes);
+            .map_max_entries("RECORDS", options.ring_bytes)
+            // The host's probes have tables of their own.
+            .map_max_entries("PROCESS_ROLES", 1)
+            .map_max_entries("NAME_ROLES", 1);
         for (name, offset) in offsets.iter().flatten() {
             loader.override_global(name, offset, true);
         }
         let mut ebpf = loader.load(object).map_err(LoadError::Object)?;
         for program in [INGRESS, EGRESS] {
-            load_flow(&mut ebpf, program).map_err(|source| LoadError::Program { program, source })?;
+            load_flow(&mut ebpf, program).map_err(|cause| LoadError::Program { program, cause })?;
         }
         let hooks = hooks::attach(&mut ebpf, btf.as_ref().filter(|_| offsets.is_some()));
         let blocks = match ebpf.map("BLOCKS") {
-            Some(aya::maps::Map::Array(data)) => Blocks::map(data.fd(), options.workloads).map_err(LoadError::Mmap)?,
+            Some(aya::maps::Map::Array(data)) => {
+                Blocks::new(data.fd(), options.workloads).map_err(LoadError::Blocks)?
+            }
             _ => return Err(LoadError::Map("BLOCKS", None)),
         };
         let ring = ebpf.take_map("RECORDS").ok_or(LoadError::Map("RECORDS", None))?;
         let ring = RingBuf::try_from(ring).map_err(|error| LoadError::Map("RECORDS", Some(error)))?;
         let slots = ebpf.take_map("SLOTS").ok_or(LoadError::Map("SLOTS", None))?;
         let slots = HashMap::try_from(slots).map_err(|error| LoadError::Map("SLOTS", Some(error)))?;
+        drop(btf);
         Ok(Self { ebpf, slots, ring, blocks, hooks })
     }
 }

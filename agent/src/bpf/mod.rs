@@ -3,23 +3,28 @@
 pub mod bench;
 mod blocks;
 mod hooks;
+pub mod host;
 mod load;
+mod mapping;
 pub mod object;
 mod records;
+mod stats;
 
 use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use aya::maps::{HashMap, MapData, RingBuf};
 use aya::programs::cgroup_skb::CgroupSkbLinkId;
 use aya::programs::{CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, ProgramError};
 use aya::{Ebpf, Pod};
-use inferscope_common::block::Block;
 use inferscope_common::flow::SlotKey;
 
+pub use blocks::{MappedBlock, Steps};
 pub use hooks::{Hook, HookState};
 pub use load::{LoadError, Options};
 pub use records::Record;
+pub use stats::RunStats;
 
 use blocks::Blocks;
 
@@ -86,8 +91,7 @@ impl Kernel {
 
     /// Attaches the flow programs to a cgroup. Nothing is counted before [`Self::observe`] names its slot.
     pub fn attach(&mut self, cgroup: &Path) -> Result<Attachment, AttachError> {
-        let directory =
-            File::open(cgroup).map_err(|source| AttachError::Open { path: cgroup.to_owned(), source })?;
+        let directory = File::open(cgroup).map_err(|source| AttachError::Open { path: cgroup.to_owned(), source })?;
         let egress = self.attach_one(load::EGRESS, CgroupSkbAttachType::Egress, &directory, cgroup)?;
         match self.attach_one(load::INGRESS, CgroupSkbAttachType::Ingress, &directory, cgroup) {
             Ok(ingress) => Ok(Attachment { ingress, egress }),
@@ -115,9 +119,19 @@ impl Kernel {
         drop(self.slots.remove(&Key(key)));
     }
 
-    /// Copies the words of a slot as they stand; false beyond the last slot.
-    pub fn read_block(&self, slot: u32, into: &mut Block) -> bool {
-        self.blocks.read(slot, into)
+    /// The counters of a slot, mapped for as long as they are read.
+    pub fn block(&self, slot: u32) -> std::io::Result<MappedBlock> {
+        self.blocks.map(slot)
+    }
+
+    /// The ring of records: readable when it is worth a look, not with each record.
+    pub fn ring(&self) -> BorrowedFd<'_> {
+        self.ring.as_fd()
+    }
+
+    /// How far the workload of a slot is.
+    pub fn steps(&self, slot: u32) -> std::io::Result<Steps> {
+        self.blocks.steps(slot)
     }
 
     /// Takes the records that wait, `limit` at most, and says how many there were.

@@ -32,7 +32,7 @@ fn read<T: Plain>(bytes: &[u8]) -> Option<T> {
 
 impl<'a> Record<'a> {
     /// `None` for what is no record of this agent's kernel half.
-    pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let header: Header = read(bytes)?;
         let rest = &bytes[size_of::<Header>()..];
         Some(match Kind::from_number(header.kind)? {

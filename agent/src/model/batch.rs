@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use crate::model::attr::Attributes;
+use crate::model::event::Event;
+use crate::model::gpu::GpuBatch;
 use crate::model::histogram::Histogram;
 use crate::model::metrics::MetricId;
 use crate::model::request::Request;
@@ -19,7 +21,7 @@ pub enum Temporality {
 }
 
 /// One flush. Times are nanoseconds since the Unix epoch.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// End of the interval.
     pub time: u64,
@@ -27,6 +29,10 @@ pub struct Batch {
     pub temporality: Temporality,
     /// By workload; those with nothing to say are left out.
     pub workloads: Vec<WorkloadBatch>,
+    /// By GPU and instance of one.
+    pub gpus: Vec<GpuBatch>,
+    /// What happened, in the order in which it was noticed.
+    pub events: Vec<Event>,
 }
 
 /// What is new of one workload.
@@ -48,12 +54,13 @@ impl Batch {
     /// Number of points and of requests in it.
     pub fn len(&self) -> (usize, usize) {
         let sum = |each: fn(&WorkloadBatch) -> usize| self.workloads.iter().map(each).sum();
-        (sum(|workload| workload.points.len()), sum(|workload| workload.requests.len()))
+        let of_gpus: usize = self.gpus.iter().map(|gpu| gpu.points.len()).sum();
+        (sum(|workload| workload.points.len()) + of_gpus, sum(|workload| workload.requests.len()))
     }
 
     /// True when there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.len() == (0, 0)
+        self.len() == (0, 0) && self.events.is_empty()
     }
 }
 
@@ -73,8 +80,12 @@ pub struct Point {
 pub enum Data {
     /// Of a counter.
     Sum(u64),
+    /// Of a counter of time, in nanoseconds; exported as seconds.
+    Seconds(u64),
     /// Of a counter that also shrinks, or a gauge.
     Current(i64),
+    /// Of a counter or a gauge of real numbers.
+    Real(f64),
     /// Of a histogram.
     Histogram(Histogram),
 }

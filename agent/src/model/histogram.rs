@@ -38,6 +38,27 @@ impl Histogram {
         before.sum = now.sum;
     }
 
+    /// As [`Self::grow`], for a kernel histogram whose slots wrap and that was empty when this one was: what it counted
+    /// since the last call is added. `slots` may leave out those that are 0.
+    pub fn follow(&mut self, slots: impl Iterator<Item = (usize, u32)>, sum: u64) {
+        self.from_kernel = true;
+        for (slot, count) in slots {
+            let growth = count.wrapping_sub(self.count_at(slot) as u32);
+            if growth != 0 {
+                *self.slot_mut(slot) += u64::from(growth);
+            }
+        }
+        self.sum = sum;
+    }
+
+    /// What this one has that `before`, an earlier reading of it, had not.
+    pub fn since(&self, before: &Self) -> Self {
+        let counts = self.counts.iter().enumerate();
+        let counts = counts.map(|(at, count)| count.saturating_sub(before.count_at(self.first + at))).collect();
+        let sum = self.sum.wrapping_sub(before.sum);
+        Self { first: self.first, counts, sum, range: None, from_kernel: self.from_kernel }
+    }
+
     /// Adds another histogram.
     pub fn merge(&mut self, other: &Self) {
         for (at, &count) in other.counts.iter().enumerate() {
@@ -140,7 +161,7 @@ mod tests {
     }
 
     fn durations() -> impl Strategy<Value = Vec<u64>> {
-        vec(prop_oneof![0u64..1_000, 1_000_000..2_000_000, 0..1u64 << 40], 0..60)
+        vec(prop_oneof![0u64..1_000, 1_000_000u64..2_000_000, 0u64..1 << 40], 0..60)
     }
 
     proptest! {
@@ -165,12 +186,30 @@ mod tests {
                 seen.extend_from_slice(part);
                 let mut interval = Histogram::default();
                 interval.grow(&words(&seen), &mut before);
-                prop_assert_eq!(interval.slots(), of(part).slots());
+                let expected = of(part);
+                prop_assert_eq!(interval.slots(), expected.slots());
                 prop_assert_eq!(interval.sum(), part.iter().sum::<u64>());
                 total.merge(&interval);
             }
-            prop_assert_eq!(total.slots(), of(&seen).slots());
+            let expected = of(&seen);
+            prop_assert_eq!(total.slots(), expected.slots());
             prop_assert_eq!(total.sum(), seen.iter().sum::<u64>());
+        }
+
+        #[test]
+        fn readings_add_up(parts in vec(durations(), 1..5)) {
+            let (mut now, mut before, mut total) = (Histogram::default(), Histogram::default(), Histogram::default());
+            for part in &parts {
+                part.iter().for_each(|&nanos| now.record(nanos));
+                let growth = now.since(&before);
+                let expected = of(part);
+                prop_assert_eq!(growth.slots().1, expected.slots().1);
+                prop_assert_eq!(growth.sum(), part.iter().sum::<u64>());
+                total.merge(&growth);
+                before.clone_from(&now);
+            }
+            prop_assert_eq!(total.slots(), now.slots());
+            prop_assert_eq!(total.sum(), now.sum());
         }
 
         #[test]
@@ -181,6 +220,16 @@ mod tests {
             let estimate = of(&values).quantile(q).unwrap();
             prop_assert!((estimate - exact).abs() / exact < 0.011, "{estimate} {exact}");
         }
+    }
+
+    #[test]
+    fn slots_that_wrap_are_followed() {
+        let mut histogram = Histogram::default();
+        for (count, sum) in [(u32::MAX - 1, 5), (3, 9), (3, 9), (2, 12)] {
+            histogram.follow([(40, count)].into_iter(), sum);
+        }
+        assert_eq!(histogram.slots(), (40, &[(2u64 << 32) + 2][..]));
+        assert_eq!((histogram.sum(), histogram.range()), (12, None));
     }
 
     #[test]

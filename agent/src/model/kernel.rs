@@ -124,7 +124,9 @@ pub fn loss_cause(counter: Counter) -> Option<(&'static str, &'static str)> {
             ("capture_budget", "packets whose bytes were not passed on: the exchange's allowance was used up")
         }
         Counter::LostScan => ("scan_limit", "bytes of a packet beyond what one program run scans"),
-        Counter::LostOrder => ("out_of_order", "bytes that arrived out of order and were not metered"),
+        Counter::LostOrder => {
+            ("out_of_order", "bytes that arrived out of order, or behind missing ones, and were not metered")
+        }
         Counter::LostPipelined => ("pipelined", "requests sent before the answer to the one before was complete"),
         Counter::LostState => ("no_memory", "connections for whose state the kernel had no memory"),
         _ => return None,

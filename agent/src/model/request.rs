@@ -5,6 +5,7 @@ use std::sync::Arc;
 use inferscope_common::exchange::Figures;
 use inferscope_common::flow::{Endpoints, Role};
 
+use crate::model::energy::Estimate;
 use crate::model::workload::WorkloadId;
 
 /// A string from the wire that passed the bounded set of its kind ([`crate::wire`]'s labels): few
@@ -65,6 +66,8 @@ pub struct Request {
     pub provider: Option<&'static str>,
     /// Method, in the known set or `_OTHER`.
     pub method: &'static str,
+    /// Version of HTTP that both sides speak (`network.protocol.version`); `None` where neither head was seen whole.
+    pub version: Option<&'static str>,
     /// Low-cardinality path template, where known.
     pub route: Option<Label>,
     /// Status code; 0 where no response came.
@@ -101,10 +104,47 @@ pub struct Request {
     pub output_tokens: Option<u64>,
     /// How `output_tokens` came about.
     pub token_source: TokenSource,
+    /// What it is estimated to have used of GPUs; not known before its workload's energy is.
+    pub energy: Option<Estimate>,
     /// What was metered in the kernel.
     pub figures: Figures,
     /// Between whom.
     pub endpoints: Endpoints,
+}
+
+impl Request {
+    /// A request that went well at `ended`, of which nothing else is known: to be filled in.
+    pub fn bare(workload: WorkloadId, role: Role, operation: Operation, ended: u64) -> Self {
+        Self {
+            workload,
+            role,
+            operation,
+            provider: None,
+            method: "_OTHER",
+            version: None,
+            route: None,
+            status: 0,
+            streamed: false,
+            request_model: None,
+            response_model: None,
+            max_tokens: None,
+            response_id: None,
+            finish: None,
+            parent: None,
+            outcome: Outcome::Ok,
+            started: None,
+            ended,
+            duration: None,
+            time_to_first_token: None,
+            time_per_output_token: None,
+            input_tokens: None,
+            output_tokens: None,
+            token_source: TokenSource::Events,
+            energy: None,
+            figures: Figures::default(),
+            endpoints: Endpoints::default(),
+        }
+    }
 }
 
 /// The parent that a request named in its `traceparent` header.

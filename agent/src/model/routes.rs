@@ -19,6 +19,7 @@ pub(super) struct Profile {
     operation: Operation,
     provider: Option<&'static str>,
     method: &'static str,
+    version: Option<&'static str>,
     route: Option<Label>,
     status: u16,
     streamed: bool,
@@ -26,6 +27,7 @@ pub(super) struct Profile {
     response_model: Option<Label>,
     outcome: Outcome,
     token_source: TokenSource,
+    tells_input: bool,
     server: ([u8; 16], u16),
 }
 
@@ -37,6 +39,7 @@ impl Profile {
             operation: request.operation,
             provider: request.provider,
             method: request.method,
+            version: request.version,
             route: request.route.clone(),
             status: request.status,
             streamed: request.streamed,
@@ -44,6 +47,7 @@ impl Profile {
             response_model: request.response_model.clone(),
             outcome: request.outcome.clone(),
             token_source: request.token_source,
+            tells_input: request.input_tokens.is_some(),
             server: match request.role {
                 Role::Server => (endpoints.local, endpoints.local_port),
                 Role::Client => (endpoints.remote, endpoints.remote_port),
@@ -66,6 +70,7 @@ impl Profile {
 
     fn http(&self) -> Attributes {
         let mut attributes: Attributes = vec![(attr::METHOD, self.method.into()), (attr::URL_SCHEME, "http".into())];
+        attributes.extend(self.version.map(|version| (attr::PROTOCOL_VERSION, version.into())));
         if self.serves {
             attributes.extend(self.route.clone().map(|route| (attr::ROUTE, route.into())));
         } else {
@@ -130,9 +135,8 @@ impl Routes {
                 attributes.push((attr::TOKEN_SOURCE, source_name(source).into()));
                 Some(series.resolve(MetricId::Tokens, attributes))
             };
-            // Input tokens can only come from the server's own usage.
-            self.input_tokens =
-                if profile.token_source == TokenSource::Usage { tokens("input", TokenSource::Usage) } else { None };
+            // Input tokens are the server's own wherever they are known; a stream may tell them at its start.
+            self.input_tokens = if profile.tells_input { tokens("input", TokenSource::Usage) } else { None };
             self.output_tokens = tokens("output", profile.token_source);
         }
     }

@@ -7,9 +7,11 @@ use inferscope_common::block::Block;
 
 use crate::model::attr::LOSS_CAUSE;
 use crate::model::batch::{Batch, Data, Point, Temporality, WorkloadBatch};
+use crate::model::event::Event;
+use crate::model::host::{EventKind, HostCounts, Reading, Totals};
 use crate::model::kernel::KernelCounts;
 use crate::model::metrics::MetricId;
-use crate::model::request::Request;
+use crate::model::request::{Outcome, Request};
 use crate::model::routes::{Profile, Routes};
 use crate::model::series::SeriesSet;
 use crate::model::workload::{Workload, WorkloadId};
@@ -43,6 +45,8 @@ pub struct Model {
     workloads: BTreeMap<WorkloadId, State>,
     waiting: usize,
     taken: Taken,
+    /// Requests that went well leave no spans.
+    failures_only: bool,
 }
 
 #[derive(Debug)]
@@ -51,18 +55,27 @@ struct State {
     since: u64,
     flushed: u64,
     ended: bool,
+    /// Counted, but not told of, and without spans.
+    held: bool,
     kernel: KernelCounts,
     series: SeriesSet,
     routes: HashMap<Profile, Routes>,
     requests: Vec<Request>,
+    /// Nothing where nobody watches the host beneath it.
+    host: Option<Box<HostCounts>>,
+    events: Vec<Event>,
     /// Since the last flush where delta, else since ever.
     spans_lost: u64,
+    /// The same.
+    events_lost: u64,
+    /// The same of those that were shed.
+    spans_shed: u64,
 }
 
 impl Model {
     /// An empty model.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, workloads: BTreeMap::new(), waiting: 0, taken: Taken::default() }
+        Self { limits, workloads: BTreeMap::new(), waiting: 0, taken: Taken::default(), failures_only: false }
     }
 
     /// Begins to aggregate a workload. `baseline` is its block as the kernel holds it now, before the
@@ -72,11 +85,16 @@ impl Model {
             since: now,
             flushed: now,
             ended: false,
+            held: false,
             kernel: KernelCounts::new(baseline),
             series: SeriesSet::new(self.limits.series),
             routes: HashMap::new(),
             requests: Vec::new(),
+            host: None,
+            events: Vec::new(),
             spans_lost: 0,
+            events_lost: 0,
+            spans_shed: 0,
             workload,
         };
         self.workloads.insert(state.workload.id, state);
@@ -89,10 +107,63 @@ impl Model {
         }
     }
 
+    /// Keeps a workload back: it is counted, but no batch tells of it until [`Self::release`]. Its
+    /// requests leave no spans meanwhile.
+    pub fn hold(&mut self, id: WorkloadId) {
+        if let Some(state) = self.workloads.get_mut(&id) {
+            state.held = true;
+        }
+    }
+
+    /// Tells of a workload that was held, and of what it did since it was added.
+    pub fn release(&mut self, id: WorkloadId) {
+        if let Some(state) = self.workloads.get_mut(&id) {
+            state.held = false;
+        }
+    }
+
+    /// True while a workload is held.
+    pub fn is_held(&self, id: WorkloadId) -> bool {
+        self.workloads.get(&id).is_some_and(|state| state.held)
+    }
+
+    /// Whether requests that went well leave spans; those that failed always do. What leaves none for it is counted.
+    pub fn keep_spans(&mut self, of_all: bool) {
+        self.failures_only = !of_all;
+    }
+
     /// Takes the workload's block as the kernel holds it now.
     pub fn block(&mut self, id: WorkloadId, block: &Block) {
         if let Some(state) = self.workloads.get_mut(&id) {
             state.kernel.update(block);
+        }
+    }
+
+    /// Begins to count what the host does beneath a workload.
+    pub fn add_host(&mut self, id: WorkloadId) {
+        if let Some(state) = self.workloads.get_mut(&id) {
+            state.host.get_or_insert_default();
+        }
+    }
+
+    /// The totals that the host's probes are to bring up to date.
+    pub fn host_totals(&mut self, id: WorkloadId) -> Option<&mut Totals> {
+        Some(self.workloads.get_mut(&id)?.host.as_mut()?.totals())
+    }
+
+    /// Takes the workload's cgroup files as they are `now`, in Unix nanoseconds, and answers what that tells of.
+    pub fn host_files(&mut self, id: WorkloadId, reading: &Reading, now: u64) -> Vec<EventKind> {
+        let Some(state) = self.workloads.get_mut(&id) else { return Vec::new() };
+        let kinds = state.host.as_mut().map(|host| host.files(reading)).unwrap_or_default();
+        kinds.iter().for_each(|kind| state.happened(kind, now));
+        kinds
+    }
+
+    /// Takes note of a kill for want of memory, at `time` in Unix nanoseconds.
+    pub fn oom_kill(&mut self, id: WorkloadId, kill: &EventKind, time: u64) {
+        if let Some(state) = self.workloads.get_mut(&id) {
+            state.host.iter_mut().for_each(|host| host.killed());
+            state.happened(kill, time);
         }
     }
 
@@ -104,7 +175,12 @@ impl Model {
         };
         self.taken.requests += 1;
         state.count(&request, self.limits.series);
-        if self.waiting < self.limits.requests {
+        if state.held {
+            return;
+        }
+        if self.failures_only && request.outcome == Outcome::Ok {
+            state.spans_shed += 1;
+        } else if self.waiting < self.limits.requests {
             self.waiting += 1;
             state.requests.push(request);
         } else {
@@ -125,24 +201,39 @@ impl Model {
     /// Everything since the last flush, and every finished request that waits. `now` is Unix time in
     /// nanoseconds. Workloads that ended are forgotten afterwards.
     pub fn flush(&mut self, now: u64) -> Batch {
-        let temporality = self.limits.temporality;
-        let workloads = self.workloads.values_mut().map(|state| state.flush(temporality, now)).collect();
-        self.workloads.retain(|_, state| !state.ended);
-        self.waiting = 0;
-        batch(now, temporality, workloads)
+        self.flush_with(now, |_, _| ())
     }
 
-    /// The finished requests that wait, and nothing else: spans need not wait as long as metrics.
-    pub fn flush_requests(&mut self, now: u64) -> Batch {
-        let workloads = self.workloads.values_mut().map(|state| state.take_requests(state.flushed)).collect();
+    /// The same; `more` appends the points that others have of a workload.
+    pub fn flush_with(&mut self, now: u64, mut more: impl FnMut(WorkloadId, &mut Vec<Point>)) -> Batch {
+        let temporality = self.limits.temporality;
+        let (mut workloads, mut events) = (Vec::new(), Vec::new());
+        for (id, state) in self.workloads.iter_mut().filter(|(_, state)| !state.held) {
+            let mut batch = state.flush(temporality, now);
+            more(*id, &mut batch.points);
+            workloads.push(batch);
+            events.append(&mut state.events);
+        }
+        self.workloads.retain(|_, state| !state.ended);
         self.waiting = 0;
-        batch(now, self.limits.temporality, workloads)
+        batch(now, temporality, workloads, events)
+    }
+
+    /// The finished requests and events that wait, and nothing else: they need not wait as long as metrics.
+    pub fn flush_requests(&mut self, now: u64) -> Batch {
+        let (mut workloads, mut events) = (Vec::new(), Vec::new());
+        for state in self.workloads.values_mut() {
+            workloads.push(state.take_requests(state.flushed));
+            events.append(&mut state.events);
+        }
+        self.waiting = 0;
+        batch(now, self.limits.temporality, workloads, events)
     }
 }
 
-fn batch(time: u64, temporality: Temporality, mut workloads: Vec<WorkloadBatch>) -> Batch {
+fn batch(time: u64, temporality: Temporality, mut workloads: Vec<WorkloadBatch>, events: Vec<Event>) -> Batch {
     workloads.retain(|workload| !workload.points.is_empty() || !workload.requests.is_empty());
-    Batch { time, temporality, workloads }
+    Batch { time, temporality, workloads, gpus: Vec::new(), events }
 }
 
 impl State {
@@ -183,6 +274,9 @@ impl State {
         self.flushed = now.max(batch.start);
         self.series.collect(delta, &mut batch.points);
         self.kernel.collect(delta, &mut batch.points);
+        if let Some(host) = &mut self.host {
+            host.collect(delta, &mut batch.points);
+        }
         let mut sum = |metric, attributes, count: &mut u64| {
             if *count != 0 {
                 batch.points.push(Point { metric, attributes, data: Data::Sum(*count) });
@@ -193,7 +287,17 @@ impl State {
         };
         sum(MetricId::SeriesOverflow, Vec::new(), &mut self.series.overflowed);
         sum(MetricId::Loss, vec![(LOSS_CAUSE, SPAN_QUEUE.0.into())], &mut self.spans_lost);
+        sum(MetricId::Loss, vec![(LOSS_CAUSE, EVENT_QUEUE.0.into())], &mut self.events_lost);
+        sum(MetricId::Loss, vec![(LOSS_CAUSE, SPAN_SHED.0.into())], &mut self.spans_shed);
         batch
+    }
+
+    fn happened(&mut self, kind: &EventKind, time: u64) {
+        if self.events.len() < EVENTS {
+            self.events.push(kind.record(&self.workload, time));
+        } else {
+            self.events_lost += 1;
+        }
     }
 
     fn take_requests(&mut self, start: u64) -> WorkloadBatch {
@@ -207,5 +311,17 @@ impl State {
     }
 }
 
+/// Log records of one workload that wait for a flush.
+const EVENTS: usize = 256;
+
+/// Name and meaning of the loss of a log record.
+pub const EVENT_QUEUE: (&str, &str) = ("event_queue_full", "log records of a workload beyond what may wait");
 /// Name and meaning of the loss of a span.
 pub const SPAN_QUEUE: (&str, &str) = ("span_queue_full", "requests counted in every metric, but without a span");
+
+/// Name and meaning of a span that the governor's order left out.
+pub const SPAN_SHED: (&str, &str) =
+    ("span_shed", "requests that went well, counted in every metric, but without a span: the agent held its budget");
+
+#[cfg(test)]
+mod tests;

@@ -45,3 +45,19 @@ pub struct Workload {
     /// The container's id, where the cgroup's path names one.
     pub container: Option<Arc<str>>,
 }
+
+#[cfg(test)]
+impl Workload {
+    /// One for tests: a whole cgroup.
+    pub(crate) fn sample(id: WorkloadId) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            name: "vllm".into(),
+            engine: Engine::Vllm,
+            cgroup: PathBuf::from("/sys/fs/cgroup/vllm"),
+            cgroup_id: 1,
+            port: None,
+            container: None,
+        })
+    }
+}

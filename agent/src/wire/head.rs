@@ -55,6 +55,8 @@ impl Framing {
 pub struct RequestHead<'a> {
     /// Method, in the known set or [`OTHER`].
     pub method: &'static str,
+    /// Version of HTTP.
+    pub version: Option<&'static str>,
     /// Path without its query.
     pub path: &'a str,
     /// The caller's span.
@@ -69,9 +71,11 @@ impl<'a> RequestHead<'a> {
         let mut fields = [MaybeUninit::uninit(); FIELDS];
         let mut request = Request::new(&mut []);
         let parsed = ParserConfig::default().parse_request_with_uninit_headers(&mut request, bytes, &mut fields);
-        let (method, target) = (method(request.method?), request.path?);
-        let path = target.split(['?', '#']).next().unwrap_or_default();
-        let mut head = Self { method, path, parent: None, framing: Framing::default() };
+        let name = request.method?;
+        let target = request.path.unwrap_or_else(|| cut_target(bytes, name));
+        let (method, path) = (method(name), target.split(['?', '#']).next().unwrap_or_default());
+        let version = request.version.and_then(version);
+        let mut head = Self { method, version, path, parent: None, framing: Framing::default() };
         if let Ok(Status::Complete(start)) = parsed {
             head.framing = Framing::of(start, request.headers);
             let parent = request.headers.iter().find(|field| field.name.eq_ignore_ascii_case("traceparent"));
@@ -81,19 +85,47 @@ impl<'a> RequestHead<'a> {
     }
 }
 
-/// Framing of the response whose bytes these are; interim responses are passed over.
-pub fn response_framing(bytes: &[u8]) -> Framing {
-    let mut start = 0;
-    loop {
-        let mut fields = [MaybeUninit::uninit(); FIELDS];
-        let mut response = Response::new(&mut []);
-        let rest = bytes.get(start..).unwrap_or_default();
-        let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut response, rest, &mut fields);
-        let Ok(Status::Complete(len)) = parsed else { return Framing::default() };
-        start += len;
-        if !matches!(response.code, Some(100 | 102..=199)) {
-            return Framing::of(start, response.headers);
+/// What is there of a target that is longer than what was passed on; nothing where its path may go on.
+fn cut_target<'a>(bytes: &'a [u8], method: &str) -> &'a str {
+    let seen = bytes.get(method.len() + 1..).unwrap_or_default();
+    let path = seen.iter().position(|byte| matches!(byte, b'?' | b'#')).map(|end| &seen[..end]);
+    path.and_then(|path| std::str::from_utf8(path).ok()).unwrap_or_default()
+}
+
+/// A response's head.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct ResponseHead {
+    /// Version of HTTP.
+    pub version: Option<&'static str>,
+    /// How the body is framed.
+    pub framing: Framing,
+}
+
+impl ResponseHead {
+    /// Reads a head, interim responses passed over; of an incomplete one what is there.
+    pub fn parse(bytes: &[u8]) -> Self {
+        let mut start = 0;
+        loop {
+            let mut fields = [MaybeUninit::uninit(); FIELDS];
+            let mut response = Response::new(&mut []);
+            let rest = bytes.get(start..).unwrap_or_default();
+            let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut response, rest, &mut fields);
+            let version = response.version.and_then(version);
+            let Ok(Status::Complete(len)) = parsed else { return Self { version, framing: Framing::default() } };
+            start += len;
+            if !matches!(response.code, Some(100 | 102..=199)) {
+                return Self { version, framing: Framing::of(start, response.headers) };
+            }
         }
+    }
+}
+
+/// `network.protocol.version` by the minor version of HTTP/1.
+fn version(minor: u8) -> Option<&'static str> {
+    match minor {
+        0 => Some("1.0"),
+        1 => Some("1.1"),
+        _ => None,
     }
 }
 
@@ -128,4 +160,29 @@ fn hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
         *byte = digit(pair[0])? << 4 | digit(pair[1])?;
     }
     Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_that_was_cut_tells_what_it_can() {
+        let of = |text: &str| RequestHead::parse(text.as_bytes()).map(|head| (head.method, head.path.to_owned()));
+        assert_eq!(of("GET /v1/mod"), Some(("GET", String::new())), "the path may go on");
+        assert_eq!(of("GET /v1/models?a=b&c"), Some(("GET", "/v1/models".to_owned())));
+        assert_eq!(of("GET /v1/models HTTP/1.1\r\nhost: x"), Some(("GET", "/v1/models".to_owned())));
+        assert_eq!(of("GE"), None);
+    }
+
+    #[test]
+    fn each_head_names_its_version() {
+        let request = |text: &str| RequestHead::parse(text.as_bytes()).and_then(|head| head.version);
+        assert_eq!(request("GET / HTTP/1.1\r\nhost: x"), Some("1.1"));
+        assert_eq!(request("GET / HTTP/1.0\r\n\r\n"), Some("1.0"));
+        assert_eq!(request("GET /long"), None, "the line may go on");
+        let response = |text: &str| ResponseHead::parse(text.as_bytes()).version;
+        assert_eq!(response("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 200 OK\r\n\r\n"), Some("1.0"));
+        assert_eq!(response("data: x"), None);
+    }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use inferscope_common::exchange::{CLOSED_HERE, CLOSED_THERE, COMPLETE, Exchange, HOLES, JOINED, RESET, walk};
+use inferscope_common::exchange::{CLOSED_HERE, CLOSED_THERE, COMPLETE, Exchange, HOLES, JOINED, RESET, Step, walk};
 use inferscope_common::flow::{
     Endpoints, Header, Kind, PIECE_CAPTURE, REQUEST_CAPTURE, RESPONSE_CAPTURE, Role, STREAM_PIECES, Summary,
 };
 use inferscope_common::json::ERROR;
-use inferscope_common::message::{HEAD_END, Kind as MessageKind, MESSAGE_END, TUNNEL};
+use inferscope_common::message::{HEAD_END, Kind as MessageKind, MESSAGE_END, NOT_HTTP, TUNNEL};
+use inferscope_common::sniff::{self, Start};
 
 /// Which way bytes pass, as the workload sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,8 +66,6 @@ struct Flow {
     /// Pieces of the response passed on.
     pieces: u8,
     state: State,
-    /// The request's first bytes tell `HEAD`.
-    start: [u8; 4],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -91,15 +90,8 @@ pub struct Meter {
 impl Meter {
     /// Begins a stream of a connection; until then its bytes mean nothing.
     pub fn open(&mut self, connection: u64, stream: u32, link: Link) {
-        let flow = Flow {
-            link,
-            exchange: Exchange::default(),
-            next: [None; 2],
-            number: 0,
-            pieces: 0,
-            state: State::Waiting,
-            start: [0; 4],
-        };
+        let flow =
+            Flow { link, exchange: Exchange::default(), next: [None; 2], number: 0, pieces: 0, state: State::Waiting };
         self.flows.insert((connection, stream), flow);
     }
 
@@ -127,7 +119,8 @@ impl Meter {
         }
         let figures = &mut flow.exchange.figures;
         let responder = (by == Direction::Out) == (flow.link.role == Role::Server);
-        if responder && !reset && flow.exchange.response.body.is_until_close() {
+        let response = &flow.exchange.response;
+        if responder && !reset && (response.body.is_until_close() || response.is_headless()) {
             figures.flags |= COMPLETE;
         } else {
             figures.flags |= if by == Direction::Out { CLOSED_HERE } else { CLOSED_THERE };
@@ -159,30 +152,44 @@ impl Flow {
         }
         *next = Some(segment.offset.saturating_add(len));
         let is_response = (segment.direction == Direction::Out) == (self.link.role == Role::Server);
-        if !self.bridge(is_response, segment.offset.saturating_sub(expected)) {
-            return len;
-        }
+        let torn = match segment.offset.saturating_sub(expected) {
+            0 => 0,
+            gap => self.bridge(is_response, gap),
+        };
         // In bounds: `known` is less than the length.
         let fresh = Segment { bytes: &segment.bytes[known as usize..], ..*segment };
-        if is_response { self.response(&fresh, say) } else { self.request(&fresh, say) }
+        torn + if is_response { self.response(&fresh, say) } else { self.request(&fresh, say) }
     }
 
-    /// Goes on after bytes that never came, where the framing says what they were.
-    fn bridge(&mut self, is_response: bool, gap: u64) -> bool {
-        if gap == 0 {
-            return true;
+    /// Goes on after bytes that never came. Returns how many before them are lost with them.
+    fn bridge(&mut self, is_response: bool, gap: u64) -> u64 {
+        let Exchange { request, response, figures, .. } = &mut self.exchange;
+        if is_response {
+            figures.flags |= HOLES;
+            figures.response_bytes = figures.response_bytes.saturating_add(gap);
+            // Whether bytes before the first one are of this response, its first one will tell.
+            if response.has_begun() {
+                response.lose_head();
+            }
+            response.resume_after(gap);
+            return response.take_lost().into();
         }
-        let exchange = &mut self.exchange;
-        let message = if is_response { &mut exchange.response } else { &mut exchange.request };
-        if message.skippable(gap) < gap {
-            self.state = State::Opaque;
+        figures.request_bytes = figures.request_bytes.saturating_add(gap);
+        request.resume_after(gap);
+        if self.state == State::Over {
+            // What comes next may well be another request.
+            request.abandon();
+        }
+        request.take_lost().into()
+    }
+
+    /// Ends an exchange whose response has no end that can be told; false where it has one.
+    fn settle(&mut self, segment: &Segment<'_>, say: Say<'_>) -> bool {
+        if !self.exchange.response.is_headless() {
             return false;
         }
-        message.skip(gap);
-        exchange.figures.flags |= HOLES;
-        let bytes =
-            if is_response { &mut exchange.figures.response_bytes } else { &mut exchange.figures.request_bytes };
-        *bytes += gap;
+        self.exchange.figures.flags |= COMPLETE | HOLES;
+        self.end(segment.connection, segment.stream, segment.time, say);
         true
     }
 
@@ -195,7 +202,8 @@ impl Flow {
 
     fn request(&mut self, segment: &Segment<'_>, say: Say<'_>) -> u64 {
         let len = segment.bytes.len() as u64;
-        if self.state == State::Open && (self.exchange.request.is_done() || self.exchange.figures.flags & JOINED != 0) {
+        let over = self.exchange.request.is_done() || self.exchange.figures.flags & JOINED != 0;
+        if self.state == State::Open && over && !self.settle(segment, say) {
             return len;
         }
         let joined = self.exchange.figures.request_first == 0;
@@ -207,29 +215,41 @@ impl Flow {
             self.begin();
         }
         let offset = self.exchange.figures.request_bytes;
-        if offset < 4 && !self.judge_start(offset as usize, segment.bytes) {
+        if offset < 4 && !self.judge_start(offset as u32, segment.bytes) {
             return len;
         }
-        self.exchange.requested(len, segment.time);
         let (step, used) = walk(&mut self.exchange.request, segment.bytes, MessageKind::Request);
+        if step.signals & NOT_HTTP != 0 {
+            self.state = State::Opaque;
+            return len;
+        }
+        self.exchange.requested(used as u64, segment.time);
         if step.signals & HEAD_END != 0 {
             self.state = State::Open;
         }
-        self.capture_request(segment, offset, say);
-        len - used as u64
+        // What follows the message's end is another request.
+        self.capture_request(&Segment { bytes: &segment.bytes[..used], ..*segment }, offset, say);
+        len - used as u64 + u64::from(self.exchange.request.take_lost())
     }
 
     /// Looks at a request's first four bytes, however they come.
-    fn judge_start(&mut self, offset: usize, bytes: &[u8]) -> bool {
-        for (slot, byte) in self.start.iter_mut().skip(offset).zip(bytes) {
-            *slot = *byte;
+    fn judge_start(&mut self, offset: u32, bytes: &[u8]) -> bool {
+        let mut word = [0; 8];
+        word.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        match sniff::request(offset, u64::from_le_bytes(word), len) {
+            Start::Request { bodyless } => self.exchange.bodyless |= u8::from(bodyless),
+            Start::Undecided => {}
+            // The rest of a request of which bytes are missing.
+            Start::Response | Start::Other if self.number > 1 => {
+                self.exchange.request.abandon();
+                return false;
+            }
+            Start::Response | Start::Other => {
+                self.state = State::Opaque;
+                return false;
+            }
         }
-        let seen = &self.start[..(offset + bytes.len()).min(4)];
-        if !seen.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b' ') || seen == b"PRI " {
-            self.state = State::Opaque;
-            return false;
-        }
-        self.exchange.bodyless = u8::from(seen == b"HEAD");
         true
     }
 
@@ -258,6 +278,11 @@ impl Flow {
             self.exchange.figures.flags = JOINED;
             self.state = State::Open;
         }
+        self.begin_behind_gap(segment.bytes);
+        if self.exchange.response.is_headless() {
+            self.exchange.responded(len, segment.time, Step::default());
+            return len;
+        }
         let offset = self.exchange.figures.response_bytes;
         let kind = self.exchange.response_kind();
         let (step, used) = walk(&mut self.exchange.response, segment.bytes, kind);
@@ -274,7 +299,21 @@ impl Flow {
         if step.signals & TUNNEL != 0 {
             self.state = State::Opaque;
         }
-        len - used as u64
+        len - used as u64 + u64::from(self.exchange.response.take_lost())
+    }
+
+    /// Where bytes are missing before the first of a response: they were of one before it, or its own beginning.
+    fn begin_behind_gap(&mut self, bytes: &[u8]) {
+        let Exchange { response, figures, .. } = &mut self.exchange;
+        if figures.flags & HOLES == 0 || response.has_begun() {
+            return;
+        }
+        if !bytes.starts_with(b"HTTP/1.") {
+            response.lose_head();
+        } else if figures.response_first == 0 {
+            figures.flags &= !HOLES;
+            figures.response_bytes = 0;
+        }
     }
 
     fn capture_response(&mut self, segment: &Segment<'_>, offset: u64, say: Say<'_>) {

@@ -8,7 +8,7 @@ use crate::wire::answered::Answered;
 use crate::wire::api::{self, APIS};
 use crate::wire::asked::Asked;
 use crate::wire::assembler::{Names, Open};
-use crate::wire::head::{RequestHead, response_framing};
+use crate::wire::head::{RequestHead, ResponseHead};
 use crate::wire::judge::{self, End, Tokens};
 use crate::wire::labels::{Labels, OTHER};
 
@@ -41,7 +41,7 @@ pub(super) fn request(
         open.request.dechunk(start);
         head = RequestHead::parse(open.request.beginning().bytes);
     }
-    let framing = response_framing(open.response.beginning().bytes);
+    let ResponseHead { version, framing } = ResponseHead::parse(open.response.beginning().bytes);
     if let Some(start) = framing.chunks() {
         open.response.dechunk(start);
     }
@@ -72,6 +72,7 @@ pub(super) fn request(
         operation: subject.operation,
         provider: subject.provider.or(if subject.shared { asked.provider } else { None }),
         method: subject.method,
+        version: spoken(head.as_ref().and_then(|head| head.version), version),
         route: subject.route,
         status: figures.status,
         streamed,
@@ -90,9 +91,15 @@ pub(super) fn request(
         input_tokens: tokens.input,
         output_tokens: tokens.output,
         token_source: tokens.source,
+        energy: None,
         figures: *figures,
         endpoints: summary.endpoints,
     }
+}
+
+/// What two sides speak that name these versions: the lower one. Later versions sort behind earlier ones.
+fn spoken(request: Option<&'static str>, response: Option<&'static str>) -> Option<&'static str> {
+    request.into_iter().chain(response).min()
 }
 
 fn subject<'a>(head: Option<&RequestHead<'a>>, routes: &[Label]) -> Subject<'a> {

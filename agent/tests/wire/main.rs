@@ -1,6 +1,8 @@
 //! Recorded exchanges through [`inferscope::wire`], whole and cut at any byte, and what may never come out of it.
 
 #[cfg(test)]
+mod gaps;
+#[cfg(test)]
 mod recording;
 
 use inferscope::model::request::{Outcome, Request};

@@ -163,11 +163,12 @@ pub(crate) fn facts(request: &Request) -> String {
     let r = request;
     let f = &r.figures;
     format!(
-        "{:?} {} {:?} {:?} provider={:?} status={} streamed={} {:?}\n  models {:?} -> {:?}, max_tokens {:?}, id {:?}, \
+        "{:?} {} {} {:?} {:?} provider={:?} status={} streamed={} {:?}\n  models {:?} -> {:?}, max_tokens {:?}, id {:?}, \
          finish {:?}, parent {}\n  started {:?} ended {:?} duration {:?} ttft {:?} tpot {:?}\n  tokens {:?} -> {:?} by \
          {:?}, events {}, bytes {} -> {}, flags {:#x}",
         r.role,
         r.method,
+        r.version.unwrap_or("-"),
         r.route,
         r.operation,
         r.provider,

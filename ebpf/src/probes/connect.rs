@@ -6,19 +6,21 @@ use aya_ebpf::programs::BtfTracePointContext;
 use inferscope_common::block::{Counter, Hist};
 use inferscope_common::flow::{Header, Kind, Listen};
 
-use crate::block::Slot;
 use crate::maps::{CONNECTS, FLOWS};
 use crate::record;
-use crate::sock::Sock;
+use crate::sock::{Sock, watched};
 
 const ESTABLISHED: i32 = 1;
 const SYN_SENT: i32 = 2;
 const SYN_RECV: i32 = 3;
 const CLOSE: i32 = 7;
+const CLOSE_WAIT: i32 = 8;
 const LISTEN: i32 = 10;
 
-const ECONNREFUSED: i32 = 111;
+const EPIPE: i32 = 32;
+const ECONNRESET: i32 = 104;
 const ETIMEDOUT: i32 = 110;
+const ECONNREFUSED: i32 = 111;
 
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
@@ -31,7 +33,7 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
         (SYN_RECV, ESTABLISHED) => accepted(sock),
         (_, LISTEN) => listening(sock, 1),
         (LISTEN, CLOSE) => listening(sock, 0),
-        (_, CLOSE) => closed(sock),
+        (_, CLOSE) => closed(sock, old),
         _ => {}
     }
     0
@@ -45,10 +47,10 @@ fn now() -> u64 {
 
 #[inline(always)]
 fn began(sock: Sock) {
-    if sock.block().is_some() {
-        if let Some(since) = CONNECTS.get_or_create(sock.0) {
-            *since = now();
-        }
+    if sock.block().is_some()
+        && let Some(since) = CONNECTS.get_or_create(sock.0)
+    {
+        *since = now();
     }
 }
 
@@ -95,13 +97,19 @@ fn listening(sock: Sock, listening: u32) {
     record::listen(&header, &Listen { cgroup: sock.cgroup(), port: sock.local_port().into(), listening });
 }
 
-/// An exchange that no segment ended: the socket was closed under it, or timed out.
+/// An exchange that no segment ended yet: the socket was closed under it, or timed out.
 #[inline(always)]
-fn closed(sock: Sock) {
+fn closed(sock: Sock, old: i32) {
     let Some(flow) = FLOWS.get(sock.0) else { return };
-    if flow.is_open() {
-        if let Some(block) = Slot::get(flow.slot) {
-            flow.broken(sock.error() == 0, false, now(), block);
-        }
+    if flow.is_open()
+        && let Some(block) = watched(flow)
+    {
+        let error = sock.error();
+        // Without a FIN on the way, a reset follows.
+        let reset = match error {
+            0 => old == ESTABLISHED || old == CLOSE_WAIT,
+            error => error == ECONNRESET || error == EPIPE,
+        };
+        flow.broken(error == 0, reset, now(), block);
     }
 }

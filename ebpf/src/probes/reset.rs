@@ -20,10 +20,10 @@ fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn count(sk: *const c_void, which: Counter) -> i32 {
     // A reset that answers a segment for no socket has none.
-    if !sk.is_null() {
-        if let Some(block) = Sock(sk).block() {
-            block.count(which, 1);
-        }
+    if !sk.is_null()
+        && let Some(block) = Sock(sk).block()
+    {
+        block.count(which, 1);
     }
     0
 }

@@ -1,0 +1,95 @@
+//! `inferscope top`: the workloads of this machine, at a glance.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use super::{Watch, sources};
+use crate::bell;
+use crate::clock::monotonic_nanos;
+use crate::model::batch::{Batch, Temporality};
+use crate::model::gpu::DriverState;
+use crate::pipeline::Pipeline;
+use crate::run::{Cadence, run as run_pipeline};
+use crate::view::{Summary, governed, render, render_gpus};
+
+/// Columns of a screen that tells no width.
+const WIDTH: usize = 160;
+const HOME_AND_CLEAR: &str = "\x1b[H\x1b[J";
+
+/// Options of `inferscope top`.
+#[derive(Args, Debug)]
+pub(super) struct Options {
+    #[command(flatten)]
+    watch: Watch,
+    /// Prints one table below the other instead of a screen: for pipes and files.
+    #[arg(long)]
+    plain: bool,
+    /// Seconds that a table tells of.
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    interval: u64,
+    /// Tables to print; without it they go on until Ctrl-C.
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+}
+
+pub(super) fn run(options: Options) -> Result<ExitCode> {
+    let config = options.watch.config()?;
+    crate::telemetry::log_to_stderr(config.log.level)?;
+    let mut pipeline = sources::pipeline(&config, Temporality::Delta, &[])?;
+    if let Some((gpus, _)) = sources::gpus(&config, Temporality::Delta)? {
+        pipeline = pipeline.with_gpus(gpus);
+    }
+    let cadence = Cadence { metrics: Duration::from_secs(options.interval), requests: None };
+    let (stop, stopped) = bell::stop().context("no pipe")?;
+    let mut stop = Some(stop);
+    let mut left = options.count.unwrap_or(u64::MAX);
+    let redraw = !options.plain && io::stdout().is_terminal();
+    let mut failed = None;
+    run_pipeline(&mut pipeline, cadence, &stopped, |pipeline, batch| {
+        if left == 0 || stop.is_none() {
+            return;
+        }
+        left -= 1;
+        if let Err(error) = show(pipeline, batch, redraw) {
+            failed = Some(error);
+            left = 0;
+        }
+        if left == 0 {
+            drop(stop.take());
+        }
+    })
+    .context("cannot wait for the kernel")?;
+    match failed {
+        // Whoever read the pipe has seen enough.
+        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot print"),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn show(pipeline: &Pipeline, batch: &Batch, redraw: bool) -> io::Result<()> {
+    let mut summary = Summary::new(pipeline.workloads().map(std::sync::Arc::clone));
+    summary.add(batch);
+    let mut out = io::stdout().lock();
+    if redraw {
+        out.write_all(HOME_AND_CLEAR.as_bytes())?;
+    }
+    out.write_all(render(&summary.rows(), WIDTH).as_bytes())?;
+    if let Some(gpus) = pipeline.gpus() {
+        if let Some((driver, mend)) = gpus.gpus().driver().and_then(|driver| Some((driver, driver.mend()?)))
+            && !matches!(driver, DriverState::Absent { .. })
+        {
+            let reason = driver.reason().map(|reason| format!(" ({reason})")).unwrap_or_default();
+            writeln!(out, "GPU driver {}{reason}: {mend}", driver.name().replace('_', " "))?;
+        }
+        out.write_all(render_gpus(gpus.gpus().devices(), monotonic_nanos(), WIDTH).as_bytes())?;
+    }
+    for note in governed(&pipeline.governing().state(), WIDTH) {
+        writeln!(out, "{note}")?;
+    }
+    out.write_all(b"\n")?;
+    out.flush()
+}

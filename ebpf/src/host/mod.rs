@@ -1,0 +1,42 @@
+//! What the probes of the host share: tasks and cgroups through typed pointers, the table of who is watched.
+
+pub(crate) mod cgroup;
+pub(crate) mod descriptor;
+pub(crate) mod running;
+pub(crate) mod slim;
+pub(crate) mod storage;
+pub(crate) mod task;
+pub(crate) mod watch;
+
+use aya_ebpf::Global;
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use core::ffi::c_void;
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
+
+/// Reads a member at an offset that the agent took from BTF.
+///
+/// # Safety
+/// `base` must be a pointer whose type the verifier knows, and the offset one of a member of that type: then the
+/// verifier checks the access, and a fault reads zero.
+#[inline(always)]
+pub(crate) unsafe fn member<T: Copy>(base: *const c_void, offset: &Global<u32>) -> T {
+    // SAFETY: the caller's.
+    unsafe { *base.byte_add(offset.load() as usize).cast::<T>() }
+}
+
+/// Adds to a word of a map, atomically.
+///
+/// # Safety
+/// `word` must lie in a map value.
+#[inline(always)]
+pub(crate) unsafe fn add(word: *mut u64, amount: u64) {
+    // SAFETY: the caller's.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(word, amount) };
+}
+
+/// The machine's clock, in nanoseconds.
+#[inline(always)]
+pub(crate) fn now() -> u64 {
+    // SAFETY: reads a clock.
+    unsafe { bpf_ktime_get_ns() }
+}

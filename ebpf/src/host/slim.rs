@@ -1,0 +1,21 @@
+//! Adds to slim histograms.
+
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
+use inferscope_common::hist;
+use inferscope_common::slim::SlimHist;
+
+use super::add;
+
+/// Counts a duration `weight` times.
+///
+/// # Safety
+/// `into` must be a histogram in a map value.
+#[inline(always)]
+pub(crate) unsafe fn record(into: *mut SlimHist, nanos: u64, weight: u32) {
+    // SAFETY: the caller's; a slot of `hist` is below its length.
+    unsafe {
+        let slot = (&raw mut (*into).slots).cast::<u32>().add(hist::slot(nanos));
+        atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(slot, weight);
+        add(&raw mut (*into).sum, nanos * u64::from(weight));
+    }
+}

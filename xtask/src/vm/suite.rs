@@ -1,0 +1,108 @@
+//! What runs in a guest.
+
+use std::env;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::build;
+use crate::checkout::Checkout;
+use crate::run;
+use crate::setup;
+
+/// The tests of `tests/tests` that are about the kernel.
+pub(super) const TESTS: [&str; 7] =
+    ["programs", "doctor", "host_calls", "host_memory", "host_sched", "flow", "discovery"];
+
+/// By how much a guest may take longer than a machine. Without hardware to help, a second of the processor is twenty.
+const PATIENCE: u32 = 20;
+
+/// Time between two signs of life.
+const ALIVE_S: u32 = 10;
+
+/// Tests that say nothing in a guest: of which program, its name, and why.
+const LEFT_OUT: [(&str, &str, &str); 1] = [(
+    "discovery",
+    "looking_at_many_processes_stays_cheap",
+    "it is about what a look costs, which an emulated processor cannot tell",
+)];
+
+/// A program with tests.
+pub(super) struct Suite {
+    name: String,
+    program: PathBuf,
+    /// How many tests it has for a guest.
+    pub(super) count: usize,
+}
+
+/// Builds the agent and these tests.
+pub(super) fn build(checkout: &Checkout, names: &[String]) -> Result<Vec<Suite>> {
+    build::kernel_half(checkout, &setup::setup(checkout)?)?;
+    build::agent(checkout, false)?;
+    let mut command = checkout.cargo();
+    command.args(["test", "--package", "inferscope-tests", "--no-run", "--message-format=json-render-diagnostics"]);
+    for name in names {
+        command.args(["--test", name]);
+    }
+    let messages = run::read(&mut command)?;
+    names.iter().map(|name| Suite::find(name, &messages)).collect()
+}
+
+impl Suite {
+    /// Finds its program among cargo's messages.
+    fn find(name: &str, messages: &str) -> Result<Self> {
+        let built = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let program = built.filter(|message| message["target"]["name"] == name).find_map(|message| {
+            let path = message["executable"].as_str()?;
+            Some(PathBuf::from(path))
+        });
+        let program = program.with_context(|| format!("cargo built no test {name}"))?;
+        let count = |arguments: &[&str]| {
+            let text = run::read(Command::new(&program).args(["--list", "--format", "terse"]).args(arguments))?;
+            Ok::<_, anyhow::Error>(text.lines().filter(|line| line.ends_with(": test")).count())
+        };
+        let left_out = LEFT_OUT.iter().filter(|(of, _, _)| *of == name).count();
+        let count = count(&[])? - count(&["--ignored"])? - left_out;
+        Ok(Self { name: name.to_owned(), program, count })
+    }
+}
+
+/// The script that a guest runs: marks stand where a reader of its output needs them.
+pub(super) fn script(checkout: &Checkout, suites: &[Suite]) -> Result<String> {
+    let agent = checkout.target("debug/inferscope");
+    let mut text = format!("cd {}\n", quoted(&checkout.path("tests"))?);
+    let path = env::var("PATH").unwrap_or_default();
+    for (name, value) in [("PATH", Path::new(&path)), ("HOME", Path::new("/root")), ("INFERSCOPE_BIN", &agent)] {
+        writeln!(text, "export {name}={}", quoted(value)?)?;
+    }
+    // What a system's own first process would raise: tests hold more than the 1024 files that a kernel begins with.
+    text.push_str("ulimit -n 65536\n");
+    writeln!(text, "export INFERSCOPE_PATIENCE={PATIENCE} NO_COLOR=1 LANG=C.UTF-8")?;
+    // Written by one call each, so that they stand whole between what others write. The processor's time tells what
+    // waits from what works.
+    writeln!(text, "while :; do sleep {ALIVE_S}; read -r cpu </proc/stat; echo \"@@ alive $cpu\"; done &")?;
+    writeln!(text, "echo '@@ doctor'\n{} doctor --json 2>/dev/null\necho '@@ examined'", quoted(&agent)?)?;
+    for Suite { name, program, .. } in suites {
+        writeln!(text, "echo '@@ begin {name}'")?;
+        // One after the other, so that the output says which one runs.
+        write!(text, "{} --test-threads 1 --color never", quoted(program)?)?;
+        for (_, test, _) in LEFT_OUT.iter().filter(|(of, _, _)| of == name) {
+            write!(text, " --exact --skip {test}")?;
+        }
+        writeln!(text, " 2>&1\necho \"@@ end $?\"")?;
+    }
+    Ok(text)
+}
+
+/// One line for each test that a guest does not run.
+pub(super) fn left_out(suites: &[Suite]) -> Vec<String> {
+    let chosen = LEFT_OUT.iter().filter(|(of, _, _)| suites.iter().any(|suite| suite.name == *of));
+    chosen.map(|(of, test, why)| format!("`{of} {test}`, since {why}")).collect()
+}
+
+fn quoted(path: &Path) -> Result<String> {
+    let text = path.to_str().with_context(|| format!("{} is no text", path.display()))?;
+    Ok(format!("'{}'", text.replace('\'', r"'\''")))
+}
