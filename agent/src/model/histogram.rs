@@ -84,6 +84,11 @@ impl Histogram {
         self.sum
     }
 
+    /// Number of those in the lowest slot there is, which alone holds durations of 0.
+    pub fn shortest(&self) -> u64 {
+        self.count_at(0)
+    }
+
     /// Shortest and longest duration in nanoseconds; `None` where the kernel counted, which keeps neither.
     pub fn range(&self) -> Option<(u64, u64)> {
         if self.from_kernel { None } else { self.range }

@@ -72,7 +72,7 @@ pub(crate) fn test(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
         println!("\n== {name}");
         let tally = group.run(checkout).unwrap_or_else(|error| {
             println!("== {name} did not run: {error:#}");
-            Tally { passed: 0, failed: 1 }
+            Tally::one(false)
         });
         lines.push(format!("== {name}: {tally}, {:.0} s", begun.elapsed().as_secs_f64()));
         total.add(tally);
@@ -80,6 +80,9 @@ pub(crate) fn test(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
     println!();
     for line in lines {
         println!("{line}");
+    }
+    if !total.at_second.is_empty() {
+        println!("failed beside others and passed by themselves: {}", total.at_second.join(", "));
     }
     println!("{total}");
     Ok(if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -37,7 +37,34 @@ pub(super) fn update(totals: &mut Totals, host: &Host, slot: u32, rows: &[Option
 
 fn follow(histogram: &mut Histogram, kernel: Slim<'_>) {
     let sum = kernel.sum();
-    if sum != histogram.sum() {
+    // A task that preempts another as it wakes up has waited for 0 ns: that moves a slot and no sum.
+    if sum != histogram.sum() || kernel.shortest() != histogram.shortest() as u32 {
         histogram.follow(kernel.slots(), sum);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use inferscope_common::slim::SlimHist;
+
+    use super::*;
+
+    #[test]
+    fn values_of_no_time_are_taken_over() {
+        let words: Vec<AtomicU64> = (0..size_of::<SlimHist>() / 8).map(|_| AtomicU64::new(0)).collect();
+        let mut histogram = Histogram::default();
+        let count = |histogram: &mut Histogram| {
+            follow(histogram, Slim::within(&words, 0));
+            (histogram.count(), histogram.sum())
+        };
+        words[0].store(3, Ordering::Relaxed);
+        assert_eq!(count(&mut histogram), (3, 0));
+        words[1].store(1, Ordering::Relaxed);
+        words[words.len() - 1].store(70, Ordering::Relaxed);
+        assert_eq!(count(&mut histogram), (4, 70));
+        words[0].store(2, Ordering::Relaxed);
+        assert_eq!(count(&mut histogram).0, 1 + u64::from(u32::MAX) + 3);
     }
 }
