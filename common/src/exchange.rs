@@ -26,35 +26,41 @@ pub const HOLES: u16 = 1 << 8;
 pub const ENCODED_BODY: u16 = 1 << 9;
 
 /// What was metered of an exchange. Times are nanoseconds of `CLOCK_MONOTONIC`, 0 = did not happen.
+///
+/// What every packet of a response moves comes first, so that it lies together.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub struct Figures {
-    /// First byte of the request.
-    pub request_first: u64,
-    /// Last byte of the request so far.
-    pub request_last: u64,
     /// First byte of the response.
     pub response_first: u64,
     /// First event with content.
     pub first_content: u64,
     /// Last event with content.
     pub last_content: u64,
-    /// The stream's own end (`[DONE]`, `message_stop` …).
-    pub terminal: u64,
+    /// Longest time between two events with content, in nanoseconds.
+    pub longest_gap: u64,
     /// Last byte of the response.
     pub last: u64,
-    /// Bytes of the request, head included.
-    pub request_bytes: u64,
     /// Bytes of the response, head included.
     pub response_bytes: u64,
+    /// Events with content.
+    pub events: u32,
+    /// Of [`COMPLETE`] and its neighbours.
+    pub flags: u16,
+    /// Status code, 0 if no response came.
+    pub status: u16,
+    /// The stream's own end (`[DONE]`, `message_stop` …).
+    pub terminal: u64,
+    /// First byte of the request.
+    pub request_first: u64,
+    /// Last byte of the request so far.
+    pub request_last: u64,
+    /// Bytes of the request, head included.
+    pub request_bytes: u64,
     /// Nanoseconds for which the peer's receive window was shut during the response.
     pub stalled: u64,
     /// Nanoseconds from the request's arrival to the application's first read; 0 = not seen.
     pub read_delay: u64,
-    /// Longest time between two events with content, in nanoseconds.
-    pub longest_gap: u64,
-    /// Events with content.
-    pub events: u32,
     /// The server's own count, where [`COUNTED`].
     pub input_tokens: u32,
     /// The server's own count, where [`COUNTED`].
@@ -65,10 +71,6 @@ pub struct Figures {
     pub rtt_min: u32,
     /// Segments sent again during the exchange.
     pub retransmits: u32,
-    /// Of [`COMPLETE`] and its neighbours.
-    pub flags: u16,
-    /// Status code, 0 if no response came.
-    pub status: u16,
     /// A [`crate::json::Finish`] as a number.
     pub finish: u8,
     /// A [`crate::head::Content`] as a number, of the response.
@@ -123,14 +125,14 @@ pub fn walk(message: &mut Message, bytes: &[u8], kind: Kind) -> (Step, usize) {
 #[repr(C)]
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Exchange {
-    /// The request so far.
-    pub request: Message,
-    /// The response so far.
-    pub response: Message,
     /// What the stream's events look like.
     pub shape: Shape,
     /// What was metered so far.
     pub figures: Figures,
+    /// The request so far.
+    pub request: Message,
+    /// The response so far.
+    pub response: Message,
     /// 1 when the request is `HEAD`.
     pub bodyless: u8,
     /// Zero.

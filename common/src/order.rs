@@ -12,11 +12,11 @@ const WINDOW: u32 = 1 << 30;
 pub struct Order {
     /// The next sequence number.
     next: u32,
+    flags: u32,
     /// The sequence number behind the last byte, where [`ENDS`].
     end: u32,
     /// Begin and end of runs metered before their turn; both the same where there is none.
     early: [[u32; 2]; RUNS],
-    flags: u32,
 }
 
 /// The first sequence number is known.

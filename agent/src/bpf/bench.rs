@@ -1,10 +1,13 @@
 //! Runs the flow programs on packets of our own, by the kernel's test run. For benchmarks.
 
+use std::fs::File;
+use std::io;
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::time::Duration;
 
 use aya::maps::{Array, MapError, SkStorage};
-use aya::programs::{self, CgroupSkb, ProgramError, TestRun, TestRunOptions};
+use aya::programs::{self, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, ProgramError, TestRun, TestRunOptions};
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
 use inferscope_common::flow::{FLOW_BYTES, SlotKey};
 
@@ -38,6 +41,9 @@ pub enum BenchError {
     /// A program was refused, or failed.
     #[error("the kernel refused the program: {0}")]
     Program(#[from] ProgramError),
+    /// The cgroup cannot be opened.
+    #[error("cannot open the cgroup: {0}")]
+    Cgroup(#[from] io::Error),
     /// A map is missing or of another shape.
     #[error("a map is not as expected: {0}")]
     Map(#[from] MapError),
@@ -88,6 +94,14 @@ impl TestRuns {
         context[TSTAMP_AT..TSTAMP_AT + 8].copy_from_slice(&sent.to_ne_bytes());
         let options = TestRunOptions { data_in: Some(frame), ctx_in: Some(&context), repeat, ..TestRunOptions::new() };
         Ok(flow_program(&mut self.ebpf, name(program))?.test_run(options)?.duration)
+    }
+
+    /// Lets the empty program see what leaves a cgroup too, for as long as this lives: the floor among real connections.
+    pub fn attach_empty(&mut self, cgroup: &Path) -> Result<(), BenchError> {
+        let directory = File::open(cgroup)?;
+        let program = flow_program(&mut self.ebpf, name(Program::Empty))?;
+        program.attach(directory, CgroupSkbAttachType::Egress, CgroupAttachMode::Single)?;
+        Ok(())
     }
 
     /// As [`Kernel::run_stats`], for one program.

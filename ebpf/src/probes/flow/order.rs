@@ -23,7 +23,7 @@ pub(super) enum Turn {
 #[inline(always)]
 pub(super) fn turn(packet: &Packet, flow: &mut Flow, egress: bool, block: Slot) -> Turn {
     let all = Fresh { from: 0, len: packet.len };
-    let order = &mut flow.order[usize::from(egress)];
+    let order = flow.order(egress);
     if order.is_next(packet.seq) || replay::is_on() {
         order.take_next(packet.len);
         return Turn::Now(all);
@@ -52,7 +52,7 @@ pub(super) fn turn(packet: &Packet, flow: &mut Flow, egress: bool, block: Slot) 
 #[inline(always)]
 fn place(flow: &mut Flow, egress: bool, packet: &Packet) -> u64 {
     // SAFETY: a live order.
-    unsafe { place_segment(&raw mut flow.order[usize::from(egress)], packet.seq, packet.len) }
+    unsafe { place_segment(flow.order(egress), packet.seq, packet.len) }
 }
 
 /// Bytes are missing before the segment.
@@ -105,7 +105,7 @@ unsafe extern "C" fn note_early(order: *mut Order, seq: u32, len: u32) -> u32 {
 #[inline(always)]
 pub(super) fn take_early(packet: &Packet, flow: &mut Flow) -> bool {
     // SAFETY: a live order.
-    unsafe { note_early(&raw mut flow.order[0], packet.seq, packet.len) != 0 }
+    unsafe { note_early(&raw mut flow.arriving, packet.seq, packet.len) != 0 }
 }
 
 /// Whether a direction has come to its end.
@@ -125,13 +125,13 @@ pub(super) enum End {
 pub(super) fn end(packet: &Packet, flow: &mut Flow, is_fin: bool, block: Slot) -> End {
     if is_fin {
         let end = packet.seq.wrapping_add(packet.len);
-        flow.order[0].ends_at(end);
-        if flow.order[0].missing(end) > 0 && !waits(packet, end) {
+        flow.arriving.ends_at(end);
+        if flow.arriving.missing(end) > 0 && !waits(packet, end) {
             bridge(flow, end, false, block);
             return End::Unseen;
         }
     }
-    if flow.order[0].is_over() { End::Seen } else { End::No }
+    if flow.arriving.is_over() { End::Seen } else { End::No }
 }
 
 /// Ends an exchange whose asking side goes on, if the end of the response could not be told: its head is
@@ -143,7 +143,7 @@ pub(super) fn settle(packet: &Packet, flow: &mut Flow, egress: bool, now: u64, b
             return false;
         }
         let Some(tcp) = packet.tcp() else { return false };
-        if flow.order[0].missing(tcp.received) == 0 {
+        if flow.arriving.missing(tcp.received) == 0 {
             return false;
         }
         bridge(flow, tcp.received, false, block);
@@ -161,10 +161,9 @@ fn waits(packet: &Packet, seq: u32) -> bool {
 /// Goes on behind bytes that TCP took from segments that came too early, or that nobody watched.
 #[inline(always)]
 fn bridge(flow: &mut Flow, to: u32, egress: bool, block: Slot) {
-    let way = usize::from(egress);
-    let gap = flow.order[way].missing(to);
+    let gap = flow.order(egress).missing(to);
     // SAFETY: a live order.
-    let lost = unsafe { bridge_gap(&raw mut flow.order[way], to) };
+    let lost = unsafe { bridge_gap(flow.order(egress), to) };
     if lost == 0 {
         return;
     }

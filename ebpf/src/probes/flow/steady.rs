@@ -21,15 +21,14 @@ pub(super) fn next_event(packet: &Packet, flow: &mut Flow, egress: bool, block: 
     if flow.shut_since != 0 || flow.exchange.figures.events % RTT_EVENTS == RTT_EVENTS - 1 {
         return false;
     }
-    let order = &mut flow.order[usize::from(egress)];
-    if !order.is_next(packet.seq) && !replay::is_on() {
+    if !flow.order(egress).is_next(packet.seq) && !replay::is_on() {
         return false;
     }
     let Some(glance) = Glance::take(packet, &mut flow.glance) else { return false };
     if !flow.exchange.shape.fits(&glance, packet.len) {
         return false;
     }
-    order.take_next(packet.len);
+    flow.order(egress).take_next(packet.len);
     let gap = flow.exchange.responded(packet.len.into(), packet.time(egress), ONE_EVENT).unwrap_or(0);
     block.record_here(if egress { Hist::EventGap } else { Hist::ClientEventGap }, gap);
     true

@@ -95,7 +95,7 @@ pub(crate) fn run_server(tokens: &str) -> Result<()> {
     runtime.block_on(async {
         let serving = async {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, tokens));
+                tokio::spawn(serve(stream, tokens, PACE));
             }
         };
         tokio::select! {
@@ -171,7 +171,8 @@ pub(crate) async fn ask(mut stream: TcpStream) -> Result<(Duration, Duration)> {
     }
 }
 
-pub(crate) async fn serve(mut stream: TcpStream, tokens: u32) -> Result<()> {
+/// Answers one request with a stream; `pace` is the time between two tokens.
+pub(crate) async fn serve(mut stream: TcpStream, tokens: u32, pace: Duration) -> Result<()> {
     stream.set_nodelay(true)?;
     let (mut request, mut buffer) = (Vec::new(), vec![0; 4096]);
     while !request.ends_with(BODY.as_bytes()) {
@@ -186,7 +187,9 @@ pub(crate) async fn serve(mut stream: TcpStream, tokens: u32) -> Result<()> {
     let token = event(" token");
     for sent in 0..tokens {
         if sent > 0 {
-            tokio::time::sleep(PACE).await;
+            tokio::time::sleep(pace).await;
+            // Clients have their turn even where there is no pause.
+            tokio::task::yield_now().await;
         }
         stream.write_all(token.as_bytes()).await?;
     }

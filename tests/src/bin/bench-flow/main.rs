@@ -53,7 +53,7 @@ fn bench(part: Option<&str>, quick: Option<&str>) -> Result<()> {
         eprintln!("bench flow: {part} …");
         match *part {
             "packets" => report.packets = packets::measure()?,
-            "live" => report.packets.push(live::measure(length.live)?),
+            "live" => report.packets.extend(live::measure(length.live)?),
             "cpu" => {
                 let (idle, rows) = cpu::measure(length)?;
                 (report.idle, report.cpu) = (Some(idle), rows);

@@ -70,12 +70,6 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Runs the empty program often.
-pub(crate) fn run_empty(runs: &mut TestRuns) -> Result<()> {
-    runs.run(Program::Empty, &frame(false, b""), SENT, MANY)?;
-    Ok(())
-}
-
 fn many(runs: &mut TestRuns, case: &'static str, program: Program, frame: &[u8]) -> Result<Row> {
     let (mut best, mut floor) = (Duration::MAX, Duration::MAX);
     for _ in 0..ROUNDS {
