@@ -90,6 +90,8 @@ fn contention_is_charged_to_who_suffers_it() -> Result<()> {
         load(&["victim", "1000", "0"], &[&suffering])?,
         load(&["named", "idle", "200"], &[&idle])?,
     ];
+    // A wait that is cut in two by a move, before anybody has seen the task run, counts from the move on.
+    loads.iter().try_for_each(|load| load.pin(0))?;
     let stage = Stage::on(&[&spinning, &suffering, &idle])?;
     let books = |loads: &[Load]| loads.iter().map(|load| Books::asleep(load.process())).collect::<Result<Vec<_>>>();
     let before = books(&loads)?;

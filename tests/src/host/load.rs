@@ -39,6 +39,18 @@ impl Load {
         Ok(load)
     }
 
+    /// Keeps it on a CPU, while it waits to be told.
+    pub fn pin(&self, cpu: usize) -> Result<()> {
+        // SAFETY: a zeroed set is empty, and the CPU lies within it.
+        let result = unsafe {
+            let mut set: libc::cpu_set_t = std::mem::zeroed();
+            libc::CPU_SET(cpu, &mut set);
+            libc::sched_setaffinity(self.process().cast_signed(), size_of::<libc::cpu_set_t>(), &raw const set)
+        };
+        ensure!(result == 0, "cannot keep it on CPU {cpu}: {}", std::io::Error::last_os_error());
+        Ok(())
+    }
+
     /// Its number.
     pub fn process(&self) -> u32 {
         self.child.id()
