@@ -267,6 +267,23 @@ impl Metered {
         all
     }
 
+    /// Flushes until what the devices tell is as it should be.
+    ///
+    /// # Panics
+    /// Where it is not soon.
+    #[expect(clippy::panic, reason = "that is how a test fails which waits in vain")]
+    pub fn until(&mut self, what: &str, is: impl Fn(&[Point]) -> bool) {
+        let begun = Instant::now();
+        let mut points = Vec::new();
+        while begun.elapsed() < SOON {
+            points = self.flush(&[]).remove(0);
+            if is(&points) {
+                return;
+            }
+        }
+        panic!("not told within {SOON:?}: {what}; told: {points:#?}");
+    }
+
     /// Where `/proc` is made up.
     pub fn proc(&self) -> &Path {
         &self.proc

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
-use inferscope::model::gpu::ThrottleCause;
+use inferscope::model::batch::Point;
+use inferscope::model::gpu::{Gpu, Observation, ThrottleCause};
 use inferscope::model::metrics::MetricId;
 use inferscope_tests::gpu::{Metered, Rig, machine, process, total};
+use nvidia_ml::control::Command;
 use nvidia_ml::curve::Curve;
 use nvidia_ml::faults::{Effect, Fault};
 use nvidia_ml::features::Generation;
@@ -15,6 +17,8 @@ use nvidia_ml::scenario::{Device, Driver, Kind, Scenario};
 const GIB: u64 = 1 << 30;
 /// `NVML_ERROR_FUNCTION_NOT_FOUND`.
 const FUNCTION_NOT_FOUND: u32 = 13;
+/// `NVML_ERROR_UNKNOWN`.
+const UNKNOWN: u32 = 999;
 
 /// Names of the metrics that a device brings within two readings of everything.
 #[expect(clippy::unwrap_used, reason = "that is how a test fails")]
@@ -64,6 +68,45 @@ fn what_a_generation_lacks_is_absent() {
     pascal.extend(["hw.energy", "inferscope.gpu.throttle.time"]);
     // Energy of a device without a counter is added up from its power, and given to nobody here.
     assert_eq!(lacks(Generation::P4, Vec::new()), (pascal.into_iter().collect(), vec![]));
+}
+
+#[test]
+fn a_value_whose_call_fails_is_not_told_as_it_was_before() {
+    let device = Device { process: vec![process(7, GIB, 10.0)], ..Device::default() };
+    let mut metered = Metered::start(machine(1, &device), &[], |settings| {
+        settings.cadence.slowest = Duration::from_millis(100);
+        settings.cadence.health = Duration::from_millis(200);
+        settings.cadence.processes = Duration::from_millis(200);
+    })
+    .unwrap();
+    let told = [MetricId::HwGpuMemoryUsage, MetricId::GpuProcesses, MetricId::GpuPcieWidth, MetricId::HwEnergy];
+    let degrees = |points: &[Point]| total(points, MetricId::HwTemperature, Some("gpu"));
+    let has = |points: &[Point]| told.map(|metric| points.iter().any(|point| point.metric == metric));
+    metered.until("everything", |points| has(points) == [true; 4] && degrees(points) > 0.0);
+    let failing = [
+        "nvmlDeviceGetTemperature",
+        "nvmlDeviceGetMemoryInfo_v2",
+        "nvmlDeviceGetComputeRunningProcesses_v3",
+        "nvmlDeviceGetCurrPcieLinkGeneration",
+    ];
+    for call in failing {
+        metered.rig.send(&Command::Fault(Fault::new(call, Some(0), Effect::Error(UNKNOWN))));
+    }
+    metered.until("the counter alone", |points| has(points) == [false, false, false, true] && degrees(points) == 0.0);
+    metered.rig.send(&Command::Heal { call: "*".to_owned(), device: None });
+    metered.until("everything again", |points| has(points) == [true; 4] && degrees(points) > 0.0);
+    assert!(metered.rig.source.stop());
+}
+
+#[test]
+fn modes_that_somebody_changes_are_told_anew() {
+    let mut rig = Rig::start(machine(1, &Device::default())).unwrap();
+    rig.wait_sample("a sample", |_| true);
+    rig.set(0, serde_json::json!({ "persistence": false, "compute_mode": 3 }));
+    let changed = |gpu: &Gpu| (gpu.persistence, gpu.compute_mode) == (Some(false), Some("exclusive_process"));
+    rig.wait("its modes", |seen| matches!(seen, Observation::Appeared(gpu) if changed(gpu)));
+    assert!(!rig.seen.iter().any(|seen| matches!(seen, Observation::Gone(_))), "it is the same device");
+    assert!(rig.source.stop());
 }
 
 #[test]

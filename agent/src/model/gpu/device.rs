@@ -11,7 +11,7 @@ use super::event::{Event, EventKind, ThrottleCause};
 use super::facts::Gpu;
 use super::gauges::{self, with_id};
 use super::observation::Process;
-use super::reading::{Activity, Reading};
+use super::reading::{Reading, Remapped};
 use super::state::DeviceState;
 use crate::model::attr::{self, Attributes, Value};
 use crate::model::batch::{Data, Point};
@@ -29,7 +29,10 @@ const EVENTS: usize = 256;
 pub(super) struct Device {
     pub(super) gpu: Arc<Gpu>,
     pub(super) latest: Reading,
+    /// The last list, which energy is split by until there is another.
     pub(super) processes: Vec<Process>,
+    /// That list is of now: the device tells one, and answered when it was last asked.
+    listed: bool,
     pub(super) charge: Charge,
     /// It is not there any more: its last interval goes out with the next flush.
     pub(super) gone: bool,
@@ -71,6 +74,7 @@ impl Device {
             gpu,
             latest: Reading::default(),
             processes: Vec::new(),
+            listed: false,
             charge: Charge::new(policy),
             gone: false,
             state: DeviceState::Ok,
@@ -92,8 +96,7 @@ impl Device {
             self.interrupt();
         }
         if state != DeviceState::Ok {
-            self.latest = Reading::default();
-            self.read_at = None;
+            self.forget();
         }
         self.state = state;
     }
@@ -105,12 +108,25 @@ impl Device {
     /// Nobody watches the device for a while.
     pub(super) fn interrupt(&mut self) {
         self.charge.interrupt();
-        self.latest = Reading::default();
-        self.read_at = None;
+        self.forget();
     }
 
-    /// Takes a reading.
-    pub(super) fn read(&mut self, reading: &Reading, at: u64) {
+    fn forget(&mut self) {
+        self.latest = Reading::default();
+        self.read_at = None;
+        self.listed = false;
+    }
+
+    /// Takes a list of processes, or that there is none although it was asked for.
+    pub(super) fn list(&mut self, processes: Option<Vec<Process>>) {
+        self.listed = processes.is_some();
+        if let Some(processes) = processes {
+            self.processes = processes;
+        }
+    }
+
+    /// Takes a reading of what is quick, and of everything else where `health` says so.
+    pub(super) fn read(&mut self, reading: &Reading, health: bool, at: u64) {
         if let Some(pct) = reading.utilization_pct {
             let since = self.read_at.replace(at).map_or(1, |before| at.saturating_sub(before).max(1));
             self.utilization.add(pct, since);
@@ -126,13 +142,8 @@ impl Device {
         // Older devices tell power at once only.
         let power = reading.power_instant_mw.or(reading.power_average_mw);
         self.charge.read(at, reading.energy_mj, power, reading.utilization_pct.is_some_and(|pct| pct > 0));
-        self.latest.update(reading);
+        self.latest.update(reading, health);
         self.read_counters(reading);
-    }
-
-    /// Takes what an instance said of its activity.
-    pub(super) fn set_activity(&mut self, activity: Option<Activity>) {
-        self.latest.activity = activity.or(self.latest.activity);
     }
 
     /// Keeps an event for the next flush.
@@ -225,7 +236,7 @@ impl Device {
             let attributes = self.with(&[(attr::GPU_CALL, call.name().into())]);
             put(MetricId::GpuCallStuck, attributes, Data::Real(seconds));
         }
-        if self.state == DeviceState::Ok && self.read_at.is_some() && self.gpu.parent.is_none() {
+        if self.listed {
             put(MetricId::GpuProcesses, self.with(&[]), Data::Current(self.processes.len() as i64));
         }
     }
@@ -238,8 +249,8 @@ impl Device {
             DeviceState::Ok => {}
         }
         match self.latest.remapped {
-            Some(rows) if rows.failed => "predicted_failure",
-            Some(rows) if rows.pending => "degraded",
+            Remapped { failed: Some(true), .. } => "predicted_failure",
+            Remapped { pending: Some(true), .. } => "degraded",
             _ => "ok",
         }
     }
@@ -254,8 +265,8 @@ impl Device {
             (MetricId::HwEnergy, vec![gpu.clone()], reading.energy_mj),
             (MetricId::HwErrors, vec![gpu.clone(), error("corrected")], reading.ecc_corrected),
             (MetricId::HwErrors, vec![gpu, error("uncorrected")], reading.ecc_uncorrected),
-            (MetricId::GpuRemappedRows, vec![error("corrected")], rows.map(|rows| rows.corrected)),
-            (MetricId::GpuRemappedRows, vec![error("uncorrected")], rows.map(|rows| rows.uncorrected)),
+            (MetricId::GpuRemappedRows, vec![error("corrected")], rows.corrected),
+            (MetricId::GpuRemappedRows, vec![error("uncorrected")], rows.uncorrected),
             (MetricId::HwGpuIo, vec![direction("receive")], reading.pcie_rx_bytes),
             (MetricId::HwGpuIo, vec![direction("transmit")], reading.pcie_tx_bytes),
             (MetricId::GpuPcieReplays, vec![], reading.pcie_replays),

@@ -54,11 +54,10 @@ impl Gauges<'_> {
         self.put(MetricId::HwGpuMemoryUsage, &[], memory.map(|memory| Data::Current(memory.used as i64)));
         let fraction = memory.filter(|memory| memory.total > 0).map(|memory| memory.used as f64 / memory.total as f64);
         self.put(MetricId::HwGpuMemoryUtilization, &[], fraction.map(Data::Real));
-        if let Some(Remapped { pending, failed, .. }) = reading.remapped {
-            for (state, holds) in [("pending", pending), ("failed", failed)] {
-                let value = Some(Data::Current(i64::from(holds)));
-                self.put(MetricId::GpuRemapState, &[(attr::GPU_REMAP_STATE, state)], value);
-            }
+        let Remapped { pending, failed, .. } = reading.remapped;
+        for (state, holds) in [("pending", pending), ("failed", failed)] {
+            let value = holds.map(|holds| Data::Current(i64::from(holds)));
+            self.put(MetricId::GpuRemapState, &[(attr::GPU_REMAP_STATE, state)], value);
         }
     }
 

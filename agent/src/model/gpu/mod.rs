@@ -26,7 +26,7 @@ pub use batch::GpuBatch;
 pub use call::{Call, Cost};
 pub use event::{EVENTS, Event, EventKind, ThrottleCause, XidSource};
 pub use facts::{Gpu, GpuId, Instance, TemperatureLimits};
-pub use observation::{InstanceSample, Observation, Process, ProcessKind, Sample, SmUse};
+pub use observation::{Groups, InstanceSample, Observation, Process, ProcessKind, Sample, SmUse};
 pub use owners::{CgroupOwners, Served};
 pub use reading::{Activity, Fan, Memory, NvlinkErrors, Reading, Remapped, Throttle};
 pub use state::{DeviceState, DriverState};

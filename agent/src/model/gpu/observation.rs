@@ -35,9 +35,11 @@ pub struct Sample {
     pub gpu: GpuId,
     /// When its counters were read, in nanoseconds of `CLOCK_MONOTONIC`.
     pub at: u64,
+    /// What was asked for besides what is quick; `None` of a turn that failed.
+    pub asked: Option<Groups>,
     /// Its values.
     pub reading: Reading,
-    /// Its processes, where it was their turn.
+    /// Its processes, where it was their turn and the device tells them.
     pub processes: Option<Vec<Process>>,
     /// What processes used of the multiprocessors since they were last asked for, where it was their turn; empty where nobody
     /// used any, or where that cannot be measured.
@@ -52,8 +54,19 @@ impl Sample {
     /// The same, of a turn that failed: nothing is known but what it cost.
     pub fn costs_alone(self) -> Self {
         let reading = Reading::default();
-        Self { reading, processes: None, uses: None, instances: Vec::new(), ..self }
+        Self { asked: None, reading, processes: None, uses: None, instances: Vec::new(), ..self }
     }
+}
+
+/// What is read in one turn besides what is quick: energy, power, utilisation, memory and throttling.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Groups {
+    /// The processes' use of the multiprocessors.
+    pub uses: bool,
+    /// Temperatures, clocks, errors, links, fans, activity, modes, and what instances say.
+    pub health: bool,
+    /// The list of processes.
+    pub processes: bool,
 }
 
 /// What a MIG instance said.

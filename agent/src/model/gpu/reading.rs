@@ -12,16 +12,16 @@ pub struct Memory {
 }
 
 /// Rows of memory that were replaced by spare ones.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Remapped {
     /// For corrected errors.
-    pub corrected: u64,
+    pub corrected: Option<u64>,
     /// For uncorrected errors.
-    pub uncorrected: u64,
+    pub uncorrected: Option<u64>,
     /// A row waits for a reset to be replaced.
-    pub pending: bool,
+    pub pending: Option<bool>,
     /// A row could not be replaced.
-    pub failed: bool,
+    pub failed: Option<bool>,
 }
 
 /// NVLink errors, all links together.
@@ -115,7 +115,7 @@ pub struct Reading {
     /// Uncorrected ECC errors.
     pub ecc_uncorrected: Option<u64>,
     /// Replaced rows.
-    pub remapped: Option<Remapped>,
+    pub remapped: Remapped,
     /// PCIe bytes received.
     pub pcie_rx_bytes: Option<u64>,
     /// PCIe bytes sent.
@@ -139,27 +139,22 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Takes what a newer reading knows, and keeps the rest.
-    pub fn update(&mut self, newer: &Self) {
-        macro_rules! newer {
-            ($($field:ident)*) => { $(self.$field = newer.$field.or(self.$field);)* };
+    /// Takes a newer reading: what is quick, and everything else where that was its turn too. What was asked for and not
+    /// answered is not known any more.
+    pub fn update(&mut self, newer: &Self, health: bool) {
+        if health {
+            self.clone_from(newer);
+            return;
         }
-        newer! {
-            utilization_pct memory_activity_pct encoder_pct decoder_pct memory energy_mj power_average_mw power_instant_mw
-            power_limit_mw temperature memory_temperature sm_mhz memory_mhz video_mhz throttle performance_state
-            ecc_corrected ecc_uncorrected remapped pcie_rx_bytes pcie_tx_bytes pcie_replays pcie_generation pcie_width
-            nvlink_rx_kib nvlink_tx_kib activity
-        }
-        for (old, new) in self.throttled_ns.iter_mut().zip(newer.throttled_ns) {
-            *old = new.or(*old);
-        }
-        let (errors, new) = (&mut self.nvlink_errors, &newer.nvlink_errors);
-        errors.crc_flit = new.crc_flit.or(errors.crc_flit);
-        errors.crc_data = new.crc_data.or(errors.crc_data);
-        errors.replay = new.replay.or(errors.replay);
-        errors.recovery = new.recovery.or(errors.recovery);
-        if !newer.fans.is_empty() {
-            self.fans.clone_from(&newer.fans);
-        }
+        *self = Self {
+            utilization_pct: newer.utilization_pct,
+            memory_activity_pct: newer.memory_activity_pct,
+            memory: newer.memory,
+            energy_mj: newer.energy_mj,
+            power_average_mw: newer.power_average_mw,
+            power_instant_mw: newer.power_instant_mw,
+            throttle: newer.throttle,
+            ..std::mem::take(self)
+        };
     }
 }

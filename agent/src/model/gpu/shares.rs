@@ -53,20 +53,20 @@ pub(super) fn uses(uses: &[SmUse], processes: &[Process], owners: &mut Owners<'_
     claims
 }
 
-/// Use of a divided device: by the activity of its instances where that is measured, else by their size where anybody holds
-/// them. Within an instance, by memory held.
+/// Use of a divided device: by the activity of its instances where that of all is measured, else by the size of those that
+/// anybody holds. Within an instance, by memory held.
 pub(super) fn instances(
     instances: &[InstanceUse],
     processes: &[Process],
     owners: &mut Owners<'_>,
 ) -> (Method, Vec<Claim>) {
-    let measured = instances.iter().any(|(_, activity)| activity.is_some());
+    let measured = instances.iter().all(|(_, activity)| activity.is_some());
     let mut claims = Vec::new();
     for (instance, activity) in instances {
         let within: Vec<&Process> = processes.iter().filter(|process| process.instance == Some(instance.id)).collect();
-        let weight = match activity {
-            Some(activity) => u64::from(*activity) * u64::from(instance.multiprocessors),
-            None if measured || within.is_empty() => 0,
+        let weight = match activity.filter(|_| measured) {
+            Some(activity) => u64::from(activity) * u64::from(instance.multiprocessors),
+            None if within.is_empty() => 0,
             None => u64::from(instance.multiprocessors),
         };
         let held: Vec<u64> = within.iter().map(|process| process.memory.unwrap_or(0).max(1)).collect();
@@ -145,5 +145,8 @@ mod tests {
         assert_eq!(method, Method::MigSlices);
         assert_eq!(weight(&claims, workload(2)), 0, "nobody holds it");
         assert_eq!(weight(&claims, workload(1)), 16_000);
+        let (method, claims) = instances(&[(small, Some(10_000)), (large, None)], &processes, &mut by_name);
+        assert_eq!(method, Method::MigSlices, "one that does not tell is not taken to be idle");
+        assert_eq!(weight(&claims, workload(2)), 4 * weight(&claims, workload(1)));
     }
 }

@@ -190,22 +190,23 @@ impl Gpus {
     fn sample(&mut self, sample: Sample, owners: &mut Owners<'_>) {
         for said in &sample.instances {
             if let Some(device) = self.devices.get_mut(&said.gpu) {
-                device.read(&Reading { memory: said.memory, ..Reading::default() }, sample.at);
-                device.set_activity(said.activity);
+                let reading = Reading { memory: said.memory, activity: said.activity, ..Reading::default() };
+                device.read(&reading, true, sample.at);
             }
         }
         let divided = self.divided(&sample.gpu);
         let Some(device) = self.devices.get_mut(&sample.gpu) else { return };
         device.pay(&sample.costs);
-        device.read(&sample.reading, sample.at);
-        if let Some(processes) = sample.processes {
+        let Some(asked) = sample.asked else { return };
+        device.read(&sample.reading, asked.health, sample.at);
+        if asked.processes {
             self.workloads.values_mut().for_each(|workload| workload.left(&sample.gpu));
-            for process in &processes {
+            for process in sample.processes.iter().flatten() {
                 if let (Owner::Workload(id), Some(bytes)) = (shares::owner_of(process, owners), process.memory) {
                     workload(&mut self.workloads, id, self.limits).hold(&sample.gpu, bytes);
                 }
             }
-            device.processes = processes;
+            device.list(sample.processes);
         }
         let Some(uses) = sample.uses else { return };
         let (method, uses) = if divided.is_empty() {

@@ -66,16 +66,40 @@ fn what_a_device_lacks_is_absent() {
     let mut bench = Bench::new(Temporality::Cumulative);
     bench.sample(sample(1, Reading { temperature: Some(40), ..Reading::default() }));
     let points = bench.flush(1);
-    let expected = [
-        MetricId::HwStatus,
-        MetricId::HwTemperature,
-        MetricId::HwTemperatureLimit,
-        MetricId::GpuStatus,
-        MetricId::GpuProcesses,
-    ];
-    for point in points.iter().filter(|point| point.metric != MetricId::GpuProcesses) {
+    let expected = [MetricId::HwStatus, MetricId::HwTemperature, MetricId::HwTemperatureLimit, MetricId::GpuStatus];
+    for point in &points {
         assert!(expected.contains(&point.metric), "{}", point.metric.row().name);
     }
+}
+
+#[test]
+fn what_is_asked_for_and_not_answered_is_absent_and_the_rest_stays() {
+    let mut bench = Bench::new(Temporality::Cumulative);
+    let quick = Some(Groups::default());
+    let processes = Some(vec![process(7, Some(1 << 30))]);
+    bench.sample(Sample { processes, ..sample(1, full()) });
+    assert!(has(&bench.flush(1), MetricId::GpuProcesses));
+    assert!(has(&bench.workload(7), MetricId::WorkloadGpuMemory));
+    // Memory failed, and neither health nor processes were asked for.
+    bench.sample(Sample { asked: quick, ..sample(2, Reading { memory: None, ..joules(1_100_000, 90) }) });
+    let points = bench.flush(2);
+    assert!(!has(&points, MetricId::HwGpuMemoryUsage) && !has(&points, MetricId::HwPower));
+    assert!(has(&points, MetricId::HwTemperature) && has(&points, MetricId::GpuActivity));
+    assert!(has(&points, MetricId::GpuProcesses), "the list is cached");
+    // Everything was asked for. The first temperature, one row counter, activity and the list failed.
+    let rows = Remapped { corrected: None, pending: None, ..full().remapped };
+    let lacks = Reading { temperature: None, remapped: rows, activity: None, ..full() };
+    let asked = Some(Groups { uses: true, health: true, processes: true });
+    bench.sample(Sample { asked, ..sample(3, lacks) });
+    let points = bench.flush(3);
+    let at = |place| total(&points, MetricId::HwTemperature, place);
+    assert_eq!((at("gpu"), at("memory")), (0.0, 70.0));
+    assert!(!has(&points, MetricId::GpuActivity) && !has(&points, MetricId::GpuProcesses));
+    assert!(!has(&bench.workload(7), MetricId::WorkloadGpuMemory));
+    assert_eq!(points.iter().filter(|point| point.metric == MetricId::GpuRemapState).count(), 1);
+    // What is told again is no growth.
+    bench.sample(sample(4, full()));
+    assert_eq!(total(&bench.flush(4), MetricId::GpuRemappedRows, ""), 0.0);
 }
 
 #[test]
@@ -232,6 +256,7 @@ fn a_divided_device_is_split_over_its_instances() {
     assert_eq!(total(&bench.workload(2), MetricId::Energy, "mig_activity"), 200.0);
     let used: Vec<_> = device.iter().filter(|point| point.metric == MetricId::HwGpuMemoryUsage).collect();
     assert_eq!(used.len(), 2, "instances tell of their memory");
+    assert_eq!(total(&device, MetricId::GpuProcesses, ""), 2.0, "they are counted on the whole");
 }
 
 #[test]

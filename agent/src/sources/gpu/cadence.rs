@@ -1,7 +1,7 @@
 //! How often a device is read: fast while something moves, slowly while nothing does, and never more than the budget allows.
 
-use super::reader::Groups;
 use super::settings;
+use crate::model::gpu::Groups;
 use crate::model::gpu::{Call, Cost, Sample};
 
 /// A change that is not noise: percent of time, milliwatts, bytes.
@@ -239,6 +239,7 @@ mod tests {
         Sample {
             gpu: Arc::from("GPU"),
             at: 0,
+            asked: Some(Groups::default()),
             reading: Reading {
                 utilization_pct: Some(utilization),
                 power_instant_mw: Some(power),

@@ -9,11 +9,11 @@ use super::failure::Failure;
 use super::identify::Attached;
 use super::library::Handle;
 use super::outbox::Outbox;
-use super::reader::{Groups, Reader};
+use super::reader::Reader;
 use super::settings::Settings;
 use super::worker::Turn;
 use crate::clock::monotonic_nanos;
-use crate::model::gpu::{DeviceState, Event, EventKind, Gpu, GpuId, Observation, Sample, TemperatureLimits};
+use crate::model::gpu::{DeviceState, Event, EventKind, Gpu, GpuId, Groups, Observation, Sample, TemperatureLimits};
 
 /// Longest pause before another try, in nanoseconds.
 const LONGEST_PAUSE: u64 = 60_000_000_000;
@@ -155,8 +155,8 @@ impl Devices {
         let Some(device) = self.all.get_mut(index as usize) else { return false };
         device.out = false;
         match attached {
-            Ok(Attached { gpu, instances, reader }) => {
-                (device.gpu, device.known, device.instances) = (gpu, true, instances);
+            Ok(Attached { instances, reader }) => {
+                (device.gpu, device.known, device.instances) = (Arc::clone(&reader.gpu), true, instances);
                 device.reader = Some(reader);
                 device.attach = None;
                 device.tries = 0;
@@ -185,8 +185,10 @@ impl Devices {
         let (count, retry) = (self.all.len(), nanos(self.settings.retry));
         let Some(device) = self.all.get_mut(index as usize) else { return };
         device.out = false;
-        device.reader = Some(reader);
         device.cadence.done(now, groups, &sample, count);
+        let changed = device.gpu != reader.gpu;
+        device.gpu = Arc::clone(&reader.gpu);
+        device.reader = Some(reader);
         match failure {
             None => self.set_state(index, DeviceState::Ok, outbox),
             Some(failure) => {
@@ -202,6 +204,9 @@ impl Devices {
                 // What was read before it failed is half a reading; what it cost is known.
                 *sample = Sample::costs_alone(*sample);
             }
+        }
+        if changed {
+            self.announce(outbox);
         }
         outbox.send(Observation::Sample(sample));
     }

@@ -16,7 +16,6 @@ use crate::model::gpu::{Call, Cost, Gpu, Instance, TemperatureLimits};
 /// A device that can be read.
 #[derive(Debug)]
 pub(super) struct Attached {
-    pub(super) gpu: Arc<Gpu>,
     pub(super) instances: Vec<Arc<Gpu>>,
     pub(super) reader: Box<Reader>,
 }
@@ -39,6 +38,7 @@ fn identify(library: &Arc<Library>, index: u32, proc: &Path, meter: &mut Meter<'
     let device = meter.call(Call::Handle, || library.nvml.device_by_index(index))?;
     let id: Arc<str> = meter.call(Call::Facts, || device.uuid())?.into();
     let mig = meter.call(Call::Mig, || device.mig_mode()).map(|mode| mode.current == 1);
+    let modes = Modes::of(&device, meter);
     let gpu = Gpu {
         index,
         model: meter.call(Call::Facts, || device.name()).unwrap_or_default().into(),
@@ -47,24 +47,38 @@ fn identify(library: &Arc<Library>, index: u32, proc: &Path, meter: &mut Meter<'
         serial: optional(meter, || device.serial()).map(Arc::from),
         driver: Arc::clone(&library.version),
         firmware: optional(meter, || device.vbios_version()).map(Arc::from),
-        persistence: optional(meter, || device.is_in_persistent_mode()),
-        compute_mode: optional(meter, || device.compute_mode()).map(mode),
+        persistence: modes.persistence,
+        compute_mode: modes.compute,
         mig,
         limits: limits(&device, meter),
         parent: None,
         instance: None,
-        id: Arc::clone(&id),
+        id,
     };
     let parts = (mig == Some(true)).then(|| parts(&device, &gpu, meter));
     // SAFETY: the handle is used as long as the library is initialised: the reader holds the library.
     let handle = Handle(unsafe { device.handle() });
     library.listen(handle, meter);
     let instances = parts.iter().flatten().map(|part| Arc::clone(&part.gpu)).collect();
-    let reader = Box::new(Reader::new(Arc::clone(library), handle, id, proc, parts, meter));
-    Some(Attached { gpu: Arc::new(gpu), instances, reader })
+    let reader = Box::new(Reader::new(Arc::clone(library), handle, Arc::new(gpu), proc, parts, meter));
+    Some(Attached { instances, reader })
 }
 
-/// A fact that a device may not have. Asked for once, hence never noted as unsupported.
+/// What somebody may change while the device is in use.
+#[derive(Debug)]
+pub(super) struct Modes {
+    pub(super) persistence: Option<bool>,
+    pub(super) compute: Option<&'static str>,
+}
+
+impl Modes {
+    pub(super) fn of(device: &Device<'_>, meter: &mut Meter<'_>) -> Self {
+        let persistence = optional(meter, || device.is_in_persistent_mode());
+        Self { persistence, compute: optional(meter, || device.compute_mode()).map(mode) }
+    }
+}
+
+/// A fact that a device may not have. That one is lacking says nothing of the others: none is noted as unsupported.
 fn optional<T>(meter: &mut Meter<'_>, body: impl FnOnce() -> Result<T, nvml_wrapper::error::NvmlError>) -> Option<T> {
     meter.call(Call::Facts, || Ok(body().ok())).flatten()
 }

@@ -14,10 +14,10 @@ use std::thread::{self, JoinHandle};
 use super::failure::Failure;
 use super::identify::{Attached, attach};
 use super::library::{Handle, Library, Told};
-use super::reader::{Groups, Reader};
+use super::reader::Reader;
 use super::sampler::Message;
 use super::watch::{Meter, Unsupported, Watch};
-use crate::model::gpu::{Call, Cost, DriverState, Sample};
+use crate::model::gpu::{Call, Cost, DriverState, Groups, Sample};
 
 /// Threads in all: one that works, one that may be stuck.
 const MOST: usize = 2;

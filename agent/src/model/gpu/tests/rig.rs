@@ -52,6 +52,7 @@ pub(super) fn sample(second: u64, reading: Reading) -> Sample {
     Sample {
         gpu: Arc::from("GPU-1"),
         at: second * SECOND,
+        asked: Some(Groups { uses: true, health: true, processes: false }),
         reading,
         processes: None,
         uses: None,
@@ -80,7 +81,11 @@ impl Bench {
         self.gpus.observe(observation, 0, &mut by_name);
     }
 
-    pub(super) fn sample(&mut self, sample: Sample) {
+    /// Who brings a list was asked for it.
+    pub(super) fn sample(&mut self, mut sample: Sample) {
+        if let Some(asked) = &mut sample.asked {
+            asked.processes |= sample.processes.is_some();
+        }
         self.tell(Observation::Sample(Box::new(sample)));
     }
 
@@ -154,7 +159,7 @@ pub(super) fn full() -> Reading {
         performance_state: Some(0),
         ecc_corrected: Some(3),
         ecc_uncorrected: Some(0),
-        remapped: Some(Remapped { corrected: 1, uncorrected: 0, pending: true, failed: false }),
+        remapped: Remapped { corrected: Some(1), uncorrected: Some(0), pending: Some(true), failed: Some(false) },
         pcie_rx_bytes: Some(1 << 40),
         pcie_tx_bytes: Some(1 << 30),
         pcie_replays: Some(2),

@@ -7,7 +7,7 @@ use nvml_wrapper::sys_exports::field_id::*;
 use nvml_wrapper::{Device, struct_wrappers::device::FieldValueSample};
 use nvml_wrapper_sys::bindings::{nvmlFieldValue_t, nvmlValue_t};
 
-use crate::model::gpu::{Call, Reading, Remapped, ThrottleCause};
+use crate::model::gpu::{Call, Reading, ThrottleCause};
 use crate::sources::gpu::watch::Meter;
 
 /// Scope of NVLink's counters that means all links together.
@@ -61,10 +61,10 @@ impl Fields {
             }),
             (NVML_FI_DEV_ECC_SBE_VOL_TOTAL, |reading, number| reading.ecc_corrected = Some(number.value)),
             (NVML_FI_DEV_ECC_DBE_VOL_TOTAL, |reading, number| reading.ecc_uncorrected = Some(number.value)),
-            (NVML_FI_DEV_REMAPPED_COR, |reading, number| rows(reading).corrected = number.value),
-            (NVML_FI_DEV_REMAPPED_UNC, |reading, number| rows(reading).uncorrected = number.value),
-            (NVML_FI_DEV_REMAPPED_PENDING, |reading, number| rows(reading).pending = number.value != 0),
-            (NVML_FI_DEV_REMAPPED_FAILURE, |reading, number| rows(reading).failed = number.value != 0),
+            (NVML_FI_DEV_REMAPPED_COR, |reading, number| reading.remapped.corrected = Some(number.value)),
+            (NVML_FI_DEV_REMAPPED_UNC, |reading, number| reading.remapped.uncorrected = Some(number.value)),
+            (NVML_FI_DEV_REMAPPED_PENDING, |reading, number| reading.remapped.pending = Some(number.value != 0)),
+            (NVML_FI_DEV_REMAPPED_FAILURE, |reading, number| reading.remapped.failed = Some(number.value != 0)),
             (NVML_FI_DEV_PCIE_REPLAY_COUNTER, |reading, number| reading.pcie_replays = Some(number.value)),
             (NVML_FI_DEV_PCIE_COUNT_RX_BYTES, |reading, number| reading.pcie_rx_bytes = number.bytes()),
             (NVML_FI_DEV_PCIE_COUNT_TX_BYTES, |reading, number| reading.pcie_tx_bytes = number.bytes()),
@@ -132,10 +132,6 @@ impl Fields {
         }
         self.wanted = kept;
     }
-}
-
-fn rows(reading: &mut Reading) -> &mut Remapped {
-    reading.remapped.get_or_insert(Remapped { corrected: 0, uncorrected: 0, pending: false, failed: false })
 }
 
 fn number(value: &SampleValue) -> Number {

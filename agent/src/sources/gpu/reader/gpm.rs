@@ -18,6 +18,8 @@ const METRICS: [GpmMetricId; 3] = [GpmMetricId::SmUtil, GpmMetricId::AnyTensorUt
 pub(super) struct Gpm {
     of: Option<Of>,
     last: Option<(Kept, u64)>,
+    /// What the last two samples told.
+    told: Option<Activity>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -36,26 +38,28 @@ unsafe impl Send for Kept {}
 impl Gpm {
     /// Of a device that has none.
     pub(super) fn none() -> Self {
-        Self { of: None, last: None }
+        Self { of: None, last: None, told: None }
     }
 
     /// Of a whole device.
     pub(super) fn of_device() -> Self {
-        Self { of: Some(Of::Device), last: None }
+        Self { of: Some(Of::Device), last: None, told: None }
     }
 
     /// Of an instance, by its GPU instance id.
     pub(super) fn of_instance(id: Option<u32>) -> Self {
-        Self { of: id.map(Of::Instance), last: None }
+        Self { of: id.map(Of::Instance), last: None, told: None }
     }
 
-    /// Activity since the last reading; `None` for the first one. `device` is the whole one.
+    /// Activity since the last reading, or between the last two that were apart; `None` for the first one. `device` is the
+    /// whole one.
     pub(super) fn read(&mut self, device: &Device<'_>, meter: &mut Meter<'_>) -> Option<Activity> {
         let of = self.of?;
         let now = monotonic_nanos();
         if self.last.as_ref().is_some_and(|(_, at)| now.saturating_sub(*at) < APART) {
-            return None;
+            return self.told;
         }
+        self.told = None;
         let sample = meter.call(Call::Gpm, || match of {
             Of::Device => device.gpm_sample(),
             Of::Instance(id) => device.gpm_mig_sample(id),
@@ -67,7 +71,8 @@ impl Gpm {
         self.last = Some((Kept(sample.into_handle()), now));
         let mut told = told?.into_iter().map(|metric| metric.ok().map(|metric| (metric.value * 100.0).round() as u32));
         let activity = Activity { sm: told.next()?, tensor: told.next()?, dram: told.next()? };
-        (activity != Activity::default()).then_some(activity)
+        self.told = Some(activity).filter(|activity| *activity != Activity::default());
+        self.told
     }
 
     /// Frees the last sample.

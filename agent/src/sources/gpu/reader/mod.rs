@@ -16,22 +16,12 @@ use self::fields::Fields;
 use self::gpm::Gpm;
 use self::processes::Owners;
 use super::failure::Failure;
+use super::identify::Modes;
 use super::library::{Handle, Library};
 use super::throttle;
 use super::watch::{Meter, Unsupported, Watch};
 use crate::clock::monotonic_nanos;
-use crate::model::gpu::{Call, Gpu, GpuId, InstanceSample, Memory, Reading, Sample};
-
-/// What is read in one turn besides energy, power, utilisation and memory.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Groups {
-    /// The processes' use of the multiprocessors.
-    pub(super) uses: bool,
-    /// Temperatures, clocks, errors, links, fans, activity.
-    pub(super) health: bool,
-    /// The list of processes.
-    pub(super) processes: bool,
-}
+use crate::model::gpu::{Call, Gpu, Groups, InstanceSample, Memory, Reading, Sample};
 
 /// An instance of a divided device.
 #[derive(Debug)]
@@ -54,7 +44,8 @@ impl Part {
 pub(super) struct Reader {
     pub(super) library: Arc<Library>,
     pub(super) handle: Handle,
-    id: GpuId,
+    /// Who it is; replaced when its modes change.
+    pub(super) gpu: Arc<Gpu>,
     unsupported: Unsupported,
     /// The driver's own average is told by the call for power.
     averages: bool,
@@ -74,7 +65,7 @@ impl Reader {
     pub(super) fn new(
         library: Arc<Library>,
         handle: Handle,
-        id: GpuId,
+        gpu: Arc<Gpu>,
         proc: &Path,
         divided: Option<Vec<Part>>,
         meter: &mut Meter<'_>,
@@ -100,7 +91,7 @@ impl Reader {
             seen: 0,
             library,
             handle,
-            id,
+            gpu,
             fans,
             divided,
         }
@@ -126,13 +117,15 @@ impl Reader {
         let mut instances = Vec::new();
         if groups.health {
             self.at_leisure(&device, &mut reading, &mut meter);
+            self.look_at_modes(&device, &mut meter);
             self.look_for_division(&device, &mut meter);
             instances = self.instances(&device, &mut meter);
         }
         let processes = groups.processes.then(|| self.processes(&device, &mut meter)).flatten();
         let (costs, unsupported, failure) = meter.finish();
         self.unsupported = unsupported;
-        (Sample { gpu: Arc::clone(&self.id), at, reading, processes, uses, instances, costs }, failure)
+        let (gpu, asked) = (Arc::clone(&self.gpu.id), Some(groups));
+        (Sample { gpu, at, asked, reading, processes, uses, instances, costs }, failure)
     }
 
     /// What is cheap and moves: energy, power, utilisation, memory, throttling.
@@ -150,6 +143,16 @@ impl Reader {
         }
         reading.memory = meter.call(Call::Memory, || memory(device));
         reading.throttle = meter.call(Call::ThrottleReasons, || throttle::reasons(device)).map(throttle::causes);
+    }
+
+    /// Modes are changed while the device is in use. One that is not told this time is taken to be as it was.
+    fn look_at_modes(&mut self, device: &Device<'_>, meter: &mut Meter<'_>) {
+        let modes = Modes::of(device, meter);
+        let persistence = modes.persistence.or(self.gpu.persistence);
+        let compute_mode = modes.compute.or(self.gpu.compute_mode);
+        if (persistence, compute_mode) != (self.gpu.persistence, self.gpu.compute_mode) {
+            self.gpu = Arc::new(Gpu { persistence, compute_mode, ..Gpu::clone(&self.gpu) });
+        }
     }
 
     /// Instances come and go while the device is in use: their handles then stand for nothing, or for others.
