@@ -13,6 +13,7 @@ use inferscope_common::block::Block;
 
 use crate::clock::Clock;
 use crate::governor::{Detail, Governing};
+use crate::host::own::thread_time;
 use crate::model::batch::Batch;
 use crate::model::host::EventKind;
 use crate::model::request::Operation;
@@ -216,9 +217,9 @@ impl Pipeline {
         gpus.tick(workloads.keys().copied(), |id| flows.steps(id));
     }
 
-    /// Begins with everything shed that can be: the agent was killed so many times in a row.
-    pub fn start_small(&mut self, kills: u32) {
-        self.governing.start_small(kills);
+    /// Begins with everything shed that can be: the agent was killed again and again.
+    pub fn start_small(&mut self) {
+        self.governing.start_small();
         self.apply(self.governing.detail());
     }
 
@@ -227,7 +228,9 @@ impl Pipeline {
         let (flows, beneath) = (&self.flows, &self.beneath);
         let turn = self.governing.turn(|| beneath.spun(), || flows.kernel().run_time() + beneath.run_time());
         if turn.changed {
+            let before = thread_time();
             self.apply(self.governing.detail());
+            self.governing.switched(thread_time().since(before));
         }
         turn.wait
     }

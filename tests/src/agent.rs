@@ -64,6 +64,21 @@ impl Setup {
         self.arg("--cgroup").arg(path)
     }
 
+    /// Writes its calls of `bpf(2)` to a file. To be said first.
+    pub fn traced(self, file: &Path) -> Self {
+        let mut command = Command::new("strace");
+        // As its grandchild: the agent keeps its place as this process's child.
+        command.args(["-D", "-f", "-qq", "--seccomp-bpf", "-e", "trace=bpf", "-o"]).arg(file);
+        command.arg(self.command.get_program()).args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Self { command, ..self }
+    }
+
     /// Runs within a limit of memory.
     pub fn within(mut self, limit: &MemoryLimit) -> Result<Self> {
         limit.adopt(&mut self.command)?;
@@ -183,6 +198,11 @@ impl Agent {
 
     /// How long its programs in the kernel have run while statistics of programs were taken, by whoever asked for them.
     pub fn programs_time(&self) -> Result<Duration> {
+        Ok(self.programs_times()?.into_values().sum())
+    }
+
+    /// The same by the number of the program: those that it lets go of are gone with what they ran.
+    pub fn programs_times(&self) -> Result<BTreeMap<u64, Duration>> {
         // A program may be open more than once.
         let mut programs = BTreeMap::new();
         for file in fs::read_dir(format!("/proc/{}/fdinfo", self.process.pid()))? {
@@ -190,10 +210,10 @@ impl Agent {
             let Ok(text) = fs::read_to_string(file?.path()) else { continue };
             let number = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
             if let (Some(id), Some(nanos)) = (number("prog_id:"), number("run_time_ns:")) {
-                programs.insert(id, nanos);
+                programs.insert(id, Duration::from_nanos(nanos));
             }
         }
-        Ok(Duration::from_nanos(programs.into_values().sum()))
+        Ok(programs)
     }
 
     /// Resident memory.

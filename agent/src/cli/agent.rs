@@ -48,6 +48,11 @@ async fn serve(config: Config) -> Result<ExitCode> {
         tracing::warn!(mend, "nothing is shipped: no endpoint is set, or shipping is switched off");
     }
     let (guarding, kills) = guard(&config.governor);
+    // Decided, and said, before anything is loaded: loading may be what it was killed for.
+    let small = kills >= KILLS;
+    if small {
+        governor::say_small(kills, config.governor.healthy);
+    }
     let (gpus, desk) = sources::gpus(&config, config.model.temporality)?.unzip();
     let answering = match control::listen() {
         Ok(listener) => Some(tokio::spawn(control::serve(listener, desk))),
@@ -61,12 +66,9 @@ async fn serve(config: Config) -> Result<ExitCode> {
     // Loading takes a while on a busy machine; exporters and signals go on meanwhile.
     let watch = move || -> Result<Exporter> {
         let _done = done;
-        let mut pipeline = sources::pipeline(&config, config.model.temporality, &parts(&exporter))?;
+        let mut pipeline = sources::pipeline(&config, config.model.temporality, &parts(&exporter), small)?;
         if let Some(gpus) = gpus {
             pipeline = pipeline.with_gpus(gpus);
-        }
-        if kills >= KILLS {
-            pipeline.start_small(kills);
         }
         let tell = |pipeline: &Pipeline| {
             state.update(pipeline.model().taken(), pipeline.flows().assembler().losses());

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use tokio::sync::watch;
 
+use crate::bpf::host::Begin;
 use crate::bpf::{Hook, HookState, Kernel, object};
 use crate::config::Config;
 use crate::control::GpuDesk;
@@ -33,7 +34,8 @@ pub(super) fn gpus(config: &Config, temporality: Temporality) -> Result<Option<(
 }
 
 /// Loads the kernel half and prepares to watch what the configuration says. `parts`: what can be shed of what ships it.
-pub(super) fn pipeline(config: &Config, temporality: Temporality, parts: &[Part]) -> Result<Pipeline> {
+/// `small`: begins with everything shed that can be, which is not even attached.
+pub(super) fn pipeline(config: &Config, temporality: Temporality, parts: &[Part], small: bool) -> Result<Pipeline> {
     let discovery = Discovery::new(Host::default(), &config.watch)?;
     let btf = Btf::load(VMLINUX.as_ref());
     if let Err(error) = &btf {
@@ -42,19 +44,24 @@ pub(super) fn pipeline(config: &Config, temporality: Temporality, parts: &[Part]
     let kernel = Kernel::load(object::OBJECT, btf.as_ref().ok(), config.kernel)
         .context("cannot watch this machine (`inferscope doctor` says what is missing)")?;
     report(kernel.hooks());
-    let probes = btf.ok().and_then(|btf| probes(config, &btf));
+    let probes = btf.ok().and_then(|btf| probes(config, &btf, small));
     give_back_memory();
     let beneath = Beneath::new(probes, config.host);
     let parts: Vec<Part> = parts.iter().copied().chain(beneath.parts()).collect();
     let limits = crate::model::Limits { temporality, ..config.model };
     // Loading does not count for the budget.
     let governing = Governing::new(config.governor.clone(), &parts);
-    Ok(Pipeline::new(Flows::new(kernel, config.wire), beneath, discovery, limits, governing))
+    let mut pipeline = Pipeline::new(Flows::new(kernel, config.wire), beneath, discovery, limits, governing);
+    if small {
+        pipeline.start_small();
+    }
+    Ok(pipeline)
 }
 
 /// The host's probes as configured; what this kernel does not allow is left out, and said.
-fn probes(config: &Config, btf: &Btf) -> Option<host::Host> {
-    match host::load(object::OBJECT, btf, config.host) {
+fn probes(config: &Config, btf: &Btf, small: bool) -> Option<host::Host> {
+    let begin = Begin { syscalls: !small, scheduler: !small };
+    match host::load(object::OBJECT, btf, config.host, begin) {
         Ok(probes) => {
             report(probes.probes().hooks());
             Some(probes)

@@ -39,7 +39,7 @@ pub(super) struct Options {
 pub(super) fn run(options: Options) -> Result<ExitCode> {
     let config = options.watch.config()?;
     crate::telemetry::log_to_stderr(config.log.level)?;
-    let mut pipeline = sources::pipeline(&config, Temporality::Delta, &[])?;
+    let mut pipeline = sources::pipeline(&config, Temporality::Delta, &[], false)?;
     if let Some((gpus, _)) = sources::gpus(&config, Temporality::Delta)? {
         pipeline = pipeline.with_gpus(gpus);
     }

@@ -9,6 +9,9 @@ pub const CALM: f64 = 0.7;
 const MOST_PATIENCE: u32 = 64;
 /// What is shed again within this many shortest times after it returned is a relapse.
 const RELAPSE: u32 = 20;
+/// While steps follow each other, this part of a window says whether one more is due: waiting for a whole one each time, an
+/// order of six would take six windows to answer a load that is not far beyond the budget.
+const HURRY: u32 = 4;
 /// Loads that are remembered for a mean; shorter ones are put together.
 const REMEMBERED: u32 = 128;
 /// No load counts for more: one absurd reading must not be remembered for long.
@@ -42,6 +45,8 @@ pub struct Ladder {
     mean: f64,
     seen: Duration,
     changed: Duration,
+    /// Something was just shed, and whether it was enough is not known yet.
+    hurried: bool,
     calm_since: Option<Duration>,
     returned: Option<Duration>,
     hold: Duration,
@@ -61,6 +66,7 @@ impl Ladder {
             mean: 0.0,
             seen: Duration::ZERO,
             changed: Duration::ZERO,
+            hurried: false,
             calm_since: None,
             returned: None,
             hold: patience.hold,
@@ -97,13 +103,14 @@ impl Ladder {
     /// the mean that led to it.
     pub fn step(&mut self, now: Duration, load: f64) -> Option<(Step, f64)> {
         self.observe(now, load);
-        let mean = self.mean;
+        let mean = self.hurried_mean(now).unwrap_or(self.mean);
         if mean > 1.0 && self.shed < self.rungs {
             let relapsed = self.returned.is_some_and(|at| now.saturating_sub(at) < self.relapse());
             let most = self.patience.hold * MOST_PATIENCE;
             self.hold = if relapsed { (self.hold * 2).min(most) } else { self.patience.hold };
             self.shed += 1;
             (self.changed, self.calm_since, self.used, self.mean) = (now, None, Used::default(), 0.0);
+            self.hurried = true;
             return Some((Step::Shed, mean));
         }
         let since = self.calm_since?.max(self.changed);
@@ -123,6 +130,18 @@ impl Ladder {
         self.used.add(passed, load, self.patience.window);
         self.mean = self.used.in_all() / self.patience.window.as_secs_f64();
         self.calm_since = (self.mean < CALM).then(|| self.calm_since.unwrap_or(now));
+    }
+
+    /// The mean since something was shed, once after a part of a window.
+    fn hurried_mean(&mut self, now: Duration) -> Option<f64> {
+        let since = now.saturating_sub(self.changed);
+        if !self.hurried || since < self.patience.window / HURRY {
+            return None;
+        }
+        self.hurried = false;
+        let mean = self.used.in_all() / since.min(self.patience.window).as_secs_f64();
+        // What exceeds the budget of a window already is more than a mean of it.
+        Some(mean.max(self.mean))
     }
 
     fn relapse(&self) -> Duration {
@@ -205,6 +224,16 @@ mod tests {
         // 0.625 of the budget looks like room for more, and is not: each try comes later than the one before.
         let tries = under(&mut ladder, &mut now, 3600, load);
         assert_eq!((tries.len(), tries[0]), (12, Step::Return));
+    }
+
+    #[test]
+    fn a_load_just_beyond_the_budget_is_answered_within_two_windows_too() {
+        // Ten times the load before, of which each rung but the last saves next to nothing.
+        let load = |ladder: &Ladder| if ladder.shed() < 5 { 1.3 } else { 0.9 };
+        let (mut ladder, mut now) = (Ladder::new(6, PATIENCE), Duration::ZERO);
+        under(&mut ladder, &mut now, 600, |_| 0.13);
+        assert_eq!(under(&mut ladder, &mut now, 20, load), [Step::Shed; 5]);
+        assert!(under(&mut ladder, &mut now, 3600, load).is_empty());
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub struct Meter {
     host: Host,
     windows: Windows<Option<RunStats>>,
     last: Option<Last>,
+    /// Used since the last reading for what is no part of the load.
+    exempt: CpuTime,
     /// When free memory was last given back.
     gave_back: Option<Duration>,
 }
@@ -50,7 +52,7 @@ impl<F: Fn() -> Duration> Programs for Timed<'_, F> {
 impl Meter {
     /// Measures this process.
     pub fn new(host: Host) -> Self {
-        Self { host, windows: Windows::default(), last: None, gave_back: None }
+        Self { host, windows: Windows::default(), last: None, exempt: CpuTime::default(), gave_back: None }
     }
 
     /// Measures the programs where it is time for it by `clock`; `run_time` says how long they have run while times were taken.
@@ -74,11 +76,9 @@ impl Meter {
         let time = cpu_time().ok()?;
         let last = self.last.replace(Last { at: now, time, spun })?;
         let passed = now.saturating_sub(last.at).as_secs_f64();
-        let part = |now: Duration, then: Duration| {
-            if passed > 0.0 { now.saturating_sub(then).as_secs_f64() / passed } else { 0.0 }
-        };
-        let user = part(time.user, last.time.user);
-        let system = part(time.system, last.time.system);
+        let used = counted(time.since(last.time), std::mem::take(&mut self.exempt));
+        let part = |used: Duration| if passed > 0.0 { used.as_secs_f64() / passed } else { 0.0 };
+        let (user, system) = (part(used.user), part(used.system));
         let spinning = match (spun, last.spun) {
             (Some(now), Some(then)) if passed > 0.0 => Some(now.saturating_sub(then) as f64 / passed),
             _ => None,
@@ -90,6 +90,11 @@ impl Meter {
     /// Something else is in force from `now` on: what the programs cost is to be measured anew.
     pub fn forget(&mut self, now: Duration) {
         self.windows.forget(now);
+    }
+
+    /// So much CPU is no part of the next reading's: it is in [`Self::time`] alone.
+    pub fn exempt(&mut self, time: CpuTime) {
+        self.exempt = CpuTime { user: self.exempt.user + time.user, system: self.exempt.system + time.system };
     }
 
     /// CPU time up to the last reading.
@@ -105,6 +110,16 @@ impl Meter {
         self.gave_back = Some(now);
         give_back_memory();
         resident(&self.host)
+    }
+}
+
+/// What of the time that was used counts. Each clock divides its time between the modes by samples of its own, so that one
+/// mode may be exempt of more than it has: the other one gives it.
+fn counted(used: CpuTime, exempt: CpuTime) -> CpuTime {
+    let over = |exempt: Duration, used: Duration| exempt.saturating_sub(used);
+    CpuTime {
+        user: used.user.saturating_sub(exempt.user + over(exempt.system, used.system)),
+        system: used.system.saturating_sub(exempt.system + over(exempt.user, used.user)),
     }
 }
 
@@ -133,6 +148,34 @@ mod tests {
         let cpus = std::thread::available_parallelism().map_or(1.0, |cpus| cpus.get() as f64);
         assert!(reading.cpu.in_all() <= cpus * 1.2, "{reading:?} on {cpus} CPUs");
         assert!(meter.time().user >= before.user + Duration::from_millis(100));
+    }
+
+    /// Programs on every call of interest took five seconds to attach: that is no reason to take them off again.
+    #[test]
+    fn what_a_switch_takes_is_no_part_of_the_load() {
+        let time = |user, system| CpuTime { user: SECOND * user, system: SECOND * system };
+        let (used, switch) = (time(4, 3), time(3, 2));
+        assert_eq!(counted(used, switch), time(1, 1));
+        // Divided otherwise by the process's clock than by the thread's.
+        assert_eq!(counted(used, time(5, 0)), time(0, 2));
+        assert_eq!(counted(used, time(0, 5)), time(2, 0));
+        assert_eq!(counted(used, time(9, 9)), time(0, 0));
+
+        let mut meter = Meter::new(Host::default());
+        let before = cpu_time().unwrap();
+        meter.read(SECOND, None, ROOM, SECOND);
+        // More than the tests of this process use.
+        meter.exempt(time(500, 500));
+        let reading = meter.read(SECOND * 2, None, ROOM, SECOND).unwrap();
+        assert_eq!((reading.cpu.user, reading.cpu.system), (0.0, 0.0));
+        let told = meter.time();
+        assert!(told.user + told.system >= before.user + before.system, "the books tell it all the same");
+        let mut spun = 0_u64;
+        while cpu_time().unwrap().user < told.user + Duration::from_millis(20) {
+            spun = spun.wrapping_add(1);
+        }
+        let reading = meter.read(SECOND * 3, None, ROOM, SECOND).unwrap();
+        assert!(reading.cpu.user > 0.0, "what comes after counts again");
     }
 
     #[test]

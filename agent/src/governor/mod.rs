@@ -19,6 +19,7 @@ pub use decide::{Cause, Change, Cpu, Governor, Reading};
 pub use detail::{Detail, Part};
 pub use ladder::Step;
 pub use settings::{Budget, Settings};
+pub use tell::small as say_small;
 
 use crate::host::Host;
 use crate::host::own::{CpuTime, online_cpus};
@@ -60,7 +61,7 @@ pub struct State {
     pub time: CpuTime,
     /// What may be used.
     pub budget: Budget,
-    /// Rungs that are shed for a budget.
+    /// Rungs that are shed, by cause.
     pub levels: Vec<(Cause, u64)>,
     /// What can be shed here, and whether something of it is.
     pub parts: Vec<(Part, bool)>,
@@ -85,10 +86,15 @@ impl Governing {
         }
     }
 
-    /// Sheds everything that can be until the agent has proved healthy: it was killed `kills` times in a row.
-    pub fn start_small(&mut self, kills: u32) {
+    /// Sheds everything that can be until the agent has proved healthy: it was killed again and again.
+    pub fn start_small(&mut self) {
         self.governor.start_small(self.began.elapsed() + self.settings.healthy);
-        tell::small(kills, self.settings.healthy);
+    }
+
+    /// What changed took so much CPU to bring into force. It is no part of what the load costs: programs on each of some
+    /// hundred system calls take seconds to attach, and would be taken off again for it.
+    pub fn switched(&mut self, took: CpuTime) {
+        self.meter.exempt(took);
     }
 
     /// Measures and decides where it is time for it. `run_time` says how long the programs have run while the kernel
@@ -133,7 +139,7 @@ impl Governing {
             reading: self.reading,
             time: self.meter.time(),
             budget: self.governor.budget(),
-            levels: [Cause::Cpu, Cause::Memory].map(|cause| (cause, self.governor.level(cause) as u64)).to_vec(),
+            levels: Cause::ALL.map(|cause| (cause, self.governor.level(cause) as u64)).to_vec(),
             parts: self.parts.iter().map(|&part| (part, detail.lacks(part))).collect(),
             changes: self.governor.changes().collect(),
         }

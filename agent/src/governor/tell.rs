@@ -72,8 +72,8 @@ pub(super) fn exhausted(cause: Cause, budget: Budget, load: f64) {
     );
 }
 
-/// Says that the agent starts small.
-pub(super) fn small(kills: u32, healthy: Duration) {
+/// Says that the agent starts small: it was killed `kills` times in a row.
+pub fn small(kills: u32, healthy: Duration) {
     let healthy = humantime::format_duration(healthy);
     tracing::warn!(
         cause = Cause::Killed.name(),

@@ -448,7 +448,7 @@ metrics! {
         "Resident memory that the agent may use."
     GovernorLevel "inferscope.agent.governor.level" Gauge "{step}" Int Own Agent
         [GOVERNOR_CAUSE]
-        "Steps of the published order that are taken to hold a budget: 0 is full detail."
+        "Steps that are shed, by what they are shed for: 0 for each is full detail."
     GovernorShed "inferscope.agent.governor.shed" Gauge "1" Int Own Agent
         [DETAIL]
         "1 where something of a part is shed, else 0; parts that this agent does not have are absent."

@@ -204,7 +204,7 @@ mod tests {
             }),
             time,
             budget: Budget { cpu: 0.5, memory: 64 << 20 },
-            levels: vec![(Cause::Cpu, 2), (Cause::Memory, 0)],
+            levels: Cause::ALL.map(|cause| (cause, u64::from(cause == Cause::Cpu) * 2)).to_vec(),
             parts: vec![(Part::Scheduler, true), (Part::Spans, false)],
             changes: vec![(Cause::Cpu, 4), (Cause::Killed, 1)],
         }
@@ -255,7 +255,7 @@ mod tests {
         let kinds =
             |id| told(id).iter().filter_map(|text| Some(text.split_once('=')?.1.to_owned())).collect::<Vec<_>>();
         assert_eq!(kinds(MetricId::AgentCpu), ["user", "system", "programs"]);
-        assert_eq!(kinds(MetricId::GovernorLevel), ["cpu", "memory"]);
+        assert_eq!(kinds(MetricId::GovernorLevel), ["cpu", "memory", "spinning", "killed"]);
         assert_eq!(told(MetricId::GovernorChanges)[1], "1 inferscope.agent.governor.cause=killed");
         let unmeasured = State { reading: Some(Reading::default()), ..governor() };
         assert_eq!(governed::observe(&unmeasured, MetricId::AgentCpu).len(), 2);

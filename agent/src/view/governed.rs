@@ -23,8 +23,11 @@ pub fn governed(state: &State, width: usize) -> Vec<String> {
             mib(state.budget.memory)
         ));
     }
-    if why.is_empty() {
+    if level(Cause::Spinning) {
         why.push("threads spin in system calls".to_owned());
+    }
+    if level(Cause::Killed) {
+        why.push("earlier runs were killed".to_owned());
     }
     wrap(&format!("! shed to hold the budget: {} ({})", shed.join(", "), why.join("; ")), width)
 }
@@ -43,7 +46,7 @@ mod tests {
                 spinning: None,
             }),
             budget: Budget { cpu: 0.5, memory: 64 << 20 },
-            levels: vec![(Cause::Cpu, 0), (Cause::Memory, 0)],
+            levels: vec![(Cause::Cpu, 0), (Cause::Memory, 0), (Cause::Spinning, 1), (Cause::Killed, 0)],
             parts: vec![(Part::Scheduler, false), (Part::Syscalls, true)],
             ..State::default()
         };
@@ -51,6 +54,10 @@ mod tests {
         state.levels = vec![(Cause::Cpu, 3), (Cause::Memory, 1)];
         let both = "! shed to hold the budget: syscalls (0.625 CPUs are used of 0.500; 70 MiB are used of 64)";
         assert_eq!(governed(&state, 160), [both]);
+        state.levels = vec![(Cause::Cpu, 3), (Cause::Memory, 0), (Cause::Spinning, 1), (Cause::Killed, 2)];
+        let all = "! shed to hold the budget: syscalls (0.625 CPUs are used of 0.500; threads spin in system calls; \
+                   earlier runs were killed)";
+        assert_eq!(governed(&state, 160), [all]);
         state.parts = vec![(Part::Scheduler, false)];
         assert!(governed(&state, 160).is_empty());
     }

@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use inferscope::bpf::host::{Calls, Host as Probes, Options};
+use inferscope::bpf::host::{Begin, Calls, Host as Probes, Options};
 use inferscope::bpf::object;
 use inferscope::host::btf::{Btf, VMLINUX};
 use inferscope::model::host::{Reading, Totals};
@@ -90,7 +90,7 @@ fn load(options: Options, change: impl FnOnce(&mut Calls)) -> Result<Watch> {
     let types = Btf::load(VMLINUX.as_ref())?;
     let mut calls = host::calls().context("nobody put in this architecture's system calls")?;
     change(&mut calls);
-    let host = Host::new(Probes::load(object::OBJECT, &types, options, &calls)?);
+    let host = Host::new(Probes::load(object::OBJECT, &types, options, &calls, Begin::ALL)?);
     Ok(Watch { host, totals: HashMap::new(), files: HashMap::new() })
 }
 

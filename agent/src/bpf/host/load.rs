@@ -15,14 +15,14 @@ use super::calls::Links;
 use super::mapped::{Mapped, Words};
 use super::members::Members;
 use super::table::Table;
-use super::{Host, SCHED, TRACKER, kfunc};
+use super::{Host, OFF, SCHED, TRACKER, kfunc};
 use crate::bpf::hooks::{self, Hook, HookState};
 use crate::host::btf as host_btf;
 
 /// Name of the hook on system calls, whichever way it is done.
 pub(super) const SYSCALLS: &str = "syscalls";
 
-/// Tracepoints, and what is lost without each; those that are always on first.
+/// Tracepoints, and what is lost without each; all but the first are always on.
 const POINTS: [(&str, &str); 9] = [
     (TRACKER, "who runs: without it, neither system calls nor the scheduler"),
     ("cgroup_attach_task", "system calls of tasks that change their cgroup while they run"),
@@ -59,6 +59,20 @@ impl Options {
 
 /// Bytes of the ring for kills.
 const OOM_RING: usize = 1 << 16;
+
+/// What is observed from the beginning; the rest can be switched on later.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Begin {
+    /// System calls.
+    pub syscalls: bool,
+    /// The scheduler.
+    pub scheduler: bool,
+}
+
+impl Begin {
+    /// Everything that this kernel allows.
+    pub const ALL: Self = Self { syscalls: true, scheduler: true };
+}
 
 /// What the kernel half is told of system calls.
 #[derive(Clone, Debug)]
@@ -111,8 +125,14 @@ struct NameKey(Name);
 unsafe impl Pod for NameKey {}
 
 impl Host {
-    /// Loads `object` and attaches what this kernel allows; what it does not is told by [`Host::hooks`].
-    pub fn load(object: &[u8], types: &host_btf::Btf, options: Options, calls: &Calls) -> Result<Self, LoadError> {
+    /// Loads `object` and attaches what this kernel allows of what is to begin; the rest is told by [`Host::hooks`].
+    pub fn load(
+        object: &[u8],
+        types: &host_btf::Btf,
+        options: Options,
+        calls: &Calls,
+        begin: Begin,
+    ) -> Result<Self, LoadError> {
         if object.is_empty() {
             return Err(LoadError::NoObject);
         }
@@ -148,7 +168,7 @@ impl Host {
         let functions = types.functions_among(&calls.functions);
         let mut host = Self::of_maps(ebpf, [workloads, stripes, rows], functions)?;
         host.fill(calls)?;
-        host.attach(&members, &btf);
+        host.attach(&members, &btf, begin);
         drop(btf);
         Ok(host)
     }
@@ -198,26 +218,27 @@ impl Host {
         Ok(())
     }
 
-    fn attach(&mut self, members: &Members, types: &Btf) {
+    fn attach(&mut self, members: &Members, types: &Btf, begin: Begin) {
         let state = |missing: &Result<(), host_btf::BtfError>| match missing {
-            Ok(()) => HookState::Unavailable(String::new()),
+            Ok(()) => HookState::Unavailable(OFF.to_owned()),
             Err(error) => HookState::Unavailable(error.to_string()),
         };
         for (name, signal) in POINTS {
             let missing = if name == "block_rq_complete" { &members.disk } else { &Ok(()) };
             self.hooks.push(Hook { name, signal, state: state(missing) });
-            if missing.is_ok() {
+            // Who runs is kept track of while somebody needs it.
+            if missing.is_ok() && name != TRACKER {
                 self.switch_point(name, Ok(types));
             }
         }
         let signal = "run-queue delay, blocked time, switches, migrations, major faults, storage bytes, by role";
         self.hooks.push(Hook { name: SCHED, signal, state: state(&members.sched) });
-        if members.sched.is_ok() {
+        if members.sched.is_ok() && begin.scheduler {
             self.switch_sched(Ok(types));
         }
         let signal = "calls, errors and latencies of system calls, by class";
         self.hooks.push(Hook { name: SYSCALLS, signal, state: state(&members.syscalls) });
-        if members.syscalls.is_ok() {
+        if members.syscalls.is_ok() && begin.syscalls {
             self.switch_calls(Ok(types));
         }
     }

@@ -28,7 +28,7 @@ use inferscope_common::slim::SlimHist;
 use inferscope_common::syscall::{CLASSES, Counts, Latencies, MAJORS};
 
 pub use calls::Mode;
-pub use load::{Calls, LoadError, Options};
+pub use load::{Begin, Calls, LoadError, Options};
 pub use slim::Slim;
 
 use super::hooks::{Hook, HookState};
@@ -168,8 +168,14 @@ impl Host {
         }
     }
 
+    /// What cannot be attached is not tried again: the kernel lacks what it needs.
     fn would_change(&self, name: &str, on: bool) -> bool {
-        self.hooks.iter().any(|hook| hook.name == name && on != (hook.state == HookState::Attached))
+        let state = self.hooks.iter().find(|hook| hook.name == name).map(|hook| &hook.state);
+        match state {
+            Some(HookState::Attached) => !on,
+            Some(HookState::Unavailable(reason)) => on && reason == OFF,
+            None => false,
+        }
     }
 
     fn set_state(&mut self, name: &str, state: HookState) {

@@ -17,7 +17,7 @@ use inferscope_common::oom::OomKill;
 use inferscope_common::sched::{ROLES, Role};
 use inferscope_common::watch::{BY_PROCESS, binding, binding_slot, blkio_key, key};
 
-use crate::bpf::host::{Calls, Host as Probes, LoadError, Options};
+use crate::bpf::host::{Begin, Calls, Host as Probes, LoadError, Options};
 use crate::host::btf::Btf;
 use crate::model::host::Totals;
 use crate::model::request::Label;
@@ -46,9 +46,10 @@ pub struct Settings {
     pub workloads: u32,
 }
 
-/// Loads the probes and switches off what the settings leave out.
-pub fn load(object: &[u8], types: &Btf, settings: Settings) -> Result<Host, LoadError> {
-    load_with(object, types, settings, calls().ok_or(LoadError::Architecture)?)
+/// Loads the probes and attaches what the settings name and `begin` allows. What the settings alone name can be switched on
+/// later.
+pub fn load(object: &[u8], types: &Btf, settings: Settings, begin: Begin) -> Result<Host, LoadError> {
+    load_with(object, types, settings, calls().ok_or(LoadError::Architecture)?, begin)
 }
 
 /// The same to see whether it can be done: of the calls that could have programs of their own one is tried, since the
@@ -56,20 +57,25 @@ pub fn load(object: &[u8], types: &Btf, settings: Settings) -> Result<Host, Load
 pub fn try_out(object: &[u8], types: &Btf, settings: Settings) -> Result<Host, LoadError> {
     let mut calls = calls().ok_or(LoadError::Architecture)?;
     calls.functions.truncate(1);
-    load_with(object, types, settings, calls)
+    load_with(object, types, settings, calls, Begin::ALL)
 }
 
-fn load_with(object: &[u8], types: &Btf, settings: Settings, mut calls: Calls) -> Result<Host, LoadError> {
+fn load_with(
+    object: &[u8],
+    types: &Btf,
+    settings: Settings,
+    mut calls: Calls,
+    begin: Begin,
+) -> Result<Host, LoadError> {
     if !settings.syscalls {
         // Nothing is to be attached to them in vain.
         calls.functions.clear();
     }
     // On the average a workload has one role besides the one that each has; where rows run out, that one counts.
     let options = Options { workloads: settings.workloads, rows: settings.workloads.saturating_mul(2) };
-    let mut probes = Probes::load(object, types, options, &calls)?;
-    probes.observe_calls(settings.syscalls);
-    probes.observe_sched(settings.scheduler);
-    Ok(Host::new(probes))
+    let begin =
+        Begin { syscalls: settings.syscalls && begin.syscalls, scheduler: settings.scheduler && begin.scheduler };
+    Ok(Host::new(Probes::load(object, types, options, &calls, begin)?))
 }
 
 /// A killed process's name; what is no text in it is replaced.
