@@ -64,7 +64,7 @@ pub(crate) fn bench(checkout: &Checkout, options: &Options) -> Result<()> {
     let (program, others, part, seconds) = match &options.benchmark {
         Benchmark::Flow { part, .. } => ("bench-flow", &[][..], part.as_deref(), chosen(&FLOW, part)),
         Benchmark::Host { part } => ("bench-host", &["syscall-load"][..], part.as_deref(), chosen(&HOST, part)),
-        Benchmark::Governor => ("bench-governor", &["server-axum", "client-hyper"][..], None, GOVERNOR),
+        Benchmark::Governor => ("bench-governor", &["server-axum", "client-hyper", "syscall-load"][..], None, GOVERNOR),
         Benchmark::Gpu { driver } => return gpu(checkout, driver.as_deref()),
     };
     checkout::need_root("this benchmark")?;

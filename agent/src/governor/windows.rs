@@ -12,6 +12,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The part of an estimate that each new window makes up.
 const NEWEST: f64 = 0.5;
 
+/// A window that tells of this many times what is known is looked after soon: a load that rose shows within seconds.
+const ROSE: f64 = 2.0;
+
 /// Where times come from.
 pub trait Programs {
     /// Times are taken while it lives.
@@ -58,6 +61,9 @@ impl<T> Windows<T> {
             let ran = programs.run_time().saturating_sub(open.ran);
             let passed = clock().saturating_sub(open.since);
             let newest = ran.as_secs_f64() / passed.as_secs_f64();
+            if self.cpus.is_some_and(|known| newest > known * ROSE) {
+                self.pause = FIRST_PAUSE;
+            }
             self.cpus = Some(self.cpus.map_or(newest, |known| known + (newest - known) * NEWEST));
             self.open = None;
             // A load with a period of its own must not meet the windows again and again, or miss them.
@@ -163,6 +169,28 @@ mod tests {
             made.pass(10);
         }
         assert!(windows.cpus().unwrap() > 0.37, "two windows later most of a step shows");
+    }
+
+    #[test]
+    fn a_load_that_rose_is_known_within_seconds_of_the_first_window_that_meets_it() {
+        let (now, taking) = (Cell::default(), Rc::default());
+        let made = Made { part: Cell::new(0.05), now, timed: RefCell::default(), taking };
+        let mut windows = Windows::default();
+        for _ in 0..6000 {
+            windows.turn(|| made.now.get(), &made);
+            made.pass(10);
+        }
+        made.part.set(0.5);
+        while windows.cpus().unwrap() < 0.1 {
+            windows.turn(|| made.now.get(), &made);
+            made.pass(10);
+        }
+        // Pauses of 0.75 and 0.75 s at most: the second window still tells of more than was known twice over.
+        for _ in 0..350 {
+            windows.turn(|| made.now.get(), &made);
+            made.pass(10);
+        }
+        assert!(windows.cpus().unwrap() > 0.37, "{:?}", windows.cpus());
     }
 
     #[test]

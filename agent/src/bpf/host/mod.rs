@@ -419,7 +419,8 @@ fn with_types(on: bool, switch: impl FnOnce(Types<'_>)) {
     }
     match Btf::from_sys_fs() {
         Ok(types) => switch(Ok(&types)),
-        Err(error) => switch(Err(super::hooks::reason(&error))),
+        // It stays as it is, and the next change tries again.
+        Err(error) => tracing::warn!(error = super::hooks::reason(&error), "cannot read the kernel's types"),
     }
     crate::host::own::give_back_memory();
 }

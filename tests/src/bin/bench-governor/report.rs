@@ -7,23 +7,23 @@ use inferscope_tests::machine::Header;
 use inferscope_tests::report::{replace_section, table, write_json};
 use serde::Serialize;
 
-const CONFIG: &str = "agent with metrics, spans and log shipped to a receiver on loopback; streams of 5 tokens, tenfold \
-for a minute; the kernel times all programs meanwhile";
+use super::timeline::{Row, Timeline};
 
-/// Some seconds of the timeline.
-#[derive(Serialize)]
-pub(crate) struct Row {
-    /// When it ended.
-    pub(crate) second: u64,
-    pub(crate) requests_per_s: f64,
-    /// The agent's process and its programs, by the kernel's books.
-    pub(crate) cpus: f64,
-    /// The programs alone.
-    pub(crate) programs_cpus: f64,
-    /// The programs as the agent tells them.
-    pub(crate) programs_told_cpus: f64,
-    /// Steps that were taken and not taken back.
-    pub(crate) shed: usize,
+const CONFIG: &str = "agent with host probes, metrics each 5 s, spans and log shipped to a receiver on loopback; streams of \
+5 tokens, and as many threads that make 10 system calls each millisecond and sleep, tenfold for 40 s; the kernel times all \
+programs meanwhile";
+
+/// CPUs that the loads cost.
+#[derive(Clone, Copy, Serialize)]
+pub(crate) struct Costs {
+    /// With full detail.
+    #[serde(rename = "low_cpus")]
+    pub(crate) low: f64,
+    #[serde(rename = "high_cpus")]
+    pub(crate) high: f64,
+    /// With everything shed.
+    #[serde(rename = "high_shed_cpus")]
+    pub(crate) high_shed: f64,
 }
 
 #[derive(Serialize)]
@@ -31,38 +31,14 @@ pub(crate) struct Report {
     #[serde(flatten)]
     header: Header,
     window_us: f64,
-    low_cpus: f64,
-    high_cpus: f64,
-    high_shed_cpus: f64,
-    budget_cpus: f64,
-    timeline: Vec<Row>,
-    changes: Vec<String>,
-    requests_asked: u64,
-    requests_counted: u64,
+    #[serde(flatten)]
+    costs: Costs,
+    pub(crate) timelines: Vec<Timeline>,
 }
 
 impl Report {
-    pub(crate) fn new(
-        window_us: f64,
-        [low_cpus, high_cpus, high_shed_cpus]: [f64; 3],
-        budget_cpus: f64,
-        timeline: Vec<Row>,
-        changes: Vec<String>,
-        [requests_asked, requests_counted]: [u64; 2],
-    ) -> Result<Self> {
-        let header = Header::now(CONFIG)?;
-        Ok(Self {
-            header,
-            window_us,
-            low_cpus,
-            high_cpus,
-            high_shed_cpus,
-            budget_cpus,
-            timeline,
-            changes,
-            requests_asked,
-            requests_counted,
-        })
+    pub(crate) fn new(window_us: f64, costs: Costs, timelines: Vec<Timeline>) -> Result<Self> {
+        Ok(Self { header: Header::now(CONFIG)?, window_us, costs, timelines })
     }
 
     pub(crate) fn finish(&self) -> Result<()> {
@@ -73,20 +49,37 @@ impl Report {
     }
 
     fn markdown(&self) -> String {
-        let rows: Vec<_> = self.timeline.iter().map(Row::cells).collect();
-        let head = ["second", "requests/s", "CPUs", "of which programs", "told", "steps shed"];
-        let changes: String = self.changes.iter().map(|change| format!("- {change}\n")).collect();
+        let Costs { low, high, high_shed } = self.costs;
+        let timelines: String = self.timelines.iter().map(Timeline::markdown).collect();
         format!(
-            "## Governor (`cargo xtask bench governor`)\n\n{}\n\nBudget {:.4} CPUs. Without one the loads cost {:.4} and \
-             {:.4}; with everything shed {:.4}. To begin and to end a window takes {:.0} µs. Of {} requests {} were counted.\n\n{}\n{changes}",
+            "## Governor (`cargo xtask bench governor`)\n\n{}\n\nWithout a budget the loads cost {low:.4} and {high:.4} CPUs; the \
+             high one with everything shed {high_shed:.4}. To begin and to end a window takes {:.0} µs.\n{timelines}",
             self.header.line(),
-            self.budget_cpus,
-            self.low_cpus,
-            self.high_cpus,
-            self.high_shed_cpus,
             self.window_us,
-            self.requests_asked,
-            self.requests_counted,
+        )
+    }
+}
+
+impl Timeline {
+    fn markdown(&self) -> String {
+        let head = ["second", "requests/s", "CPUs", "of which programs", "told", "shed (-), back (+)"];
+        let rows: Vec<_> = self.rows.iter().map(Row::cells).collect();
+        let changes: String = self.changes.iter().map(|change| format!("- {change}\n")).collect();
+        let (done, counted) = (self.done, self.counted);
+        let calls = if self.counts_calls() {
+            format!("{} calls {}", done.calls, counted.calls)
+        } else {
+            "calls those that were made while system calls were not shed".to_owned()
+        };
+        format!(
+            "\nBudget {:.4} CPUs: {:.4} from the third interval of the step on. Of {} requests {} were counted, of {} tokens {}, \
+             of {calls}.\n\n{}\n{changes}",
+            self.budget_cpus,
+            self.held_cpus,
+            done.requests,
+            counted.requests,
+            done.tokens,
+            counted.tokens,
             table(&head, &rows),
         )
     }
@@ -94,14 +87,13 @@ impl Report {
 
 impl Row {
     fn cells(&self) -> Vec<String> {
-        let Self { second, requests_per_s, cpus, programs_cpus, programs_told_cpus, shed } = self;
         vec![
-            second.to_string(),
-            format!("{requests_per_s:.0}"),
-            format!("{cpus:.4}"),
-            format!("{programs_cpus:.4}"),
-            format!("{programs_told_cpus:.4}"),
-            shed.to_string(),
+            self.second.to_string(),
+            format!("{:.0}", self.requests_per_s),
+            format!("{:.4}", self.cpus),
+            format!("{:.4}", self.programs_cpus),
+            format!("{:.4}", self.programs_told_cpus),
+            self.changes.join(", "),
         ]
     }
 }

@@ -2,8 +2,9 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
@@ -166,6 +167,30 @@ pub(crate) fn ioctl(device: &str, times: u64) -> Result<String> {
         ensure!(call!(SYS_ioctl, fd, 0x1234, 0) < 0, "{device} understands it");
     }
     Ok(String::new())
+}
+
+/// Bursts of `burst` calls that ask a pipe what it holds, from each of `threads`, each with a pause of a millisecond after it,
+/// for `millis`. Answers how many such calls were made; nothing else here makes any of their class.
+pub(crate) fn bursts(threads: u64, millis: u64, burst: u64) -> Result<String> {
+    let begun = Instant::now();
+    let run = move || -> Result<u64> {
+        let (pipe, _other) = io::pipe()?;
+        let (mut held, mut made) = (0i32, 0);
+        while begun.elapsed() < Duration::from_millis(millis) {
+            for _ in 0..burst {
+                ensure!(call!(SYS_ioctl, pipe.as_raw_fd(), libc::FIONREAD, &raw mut held) == 0, "ioctl on a pipe");
+            }
+            made += burst;
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(made)
+    };
+    let handles: Vec<_> = (0..threads).map(|_| thread::spawn(run)).collect();
+    let mut made = 0;
+    for handle in handles {
+        made += handle.join().map_err(|_panic| anyhow::anyhow!("a thread panicked"))??;
+    }
+    Ok(made.to_string())
 }
 
 /// Children that end at once, and their number.

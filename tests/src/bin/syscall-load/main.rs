@@ -49,6 +49,7 @@ fn perform(words: &[&str]) -> Result<String> {
     match words.first().copied() {
         Some("calls") => calls::closed(number(1)?, number(2)?),
         Some("getppid") => calls::getppid(number(1)?),
+        Some("bursts") => calls::bursts(number(1)?, number(2)?, number(3)?),
         Some("yield") => calls::give_way(number(1)?),
         Some("ioctl") => calls::ioctl(words.get(1).context("which device?")?, number(2)?),
         Some("sleep") => waits::sleep(number(1)?, number(2)?),
