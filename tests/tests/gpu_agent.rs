@@ -210,7 +210,9 @@ fn the_devices_are_let_go_and_taken_up_on_request() -> Result<()> {
     let stuck = |received: &Received| (received.total("inferscope.gpu.call.stuck", &[]).sum > 0.0).then_some(());
     collector.until(SOON, "the age of the stuck call", stuck)?;
     let (well, said, _) = ask_for("release", pid)?;
-    ensure!(!well && said.contains("has not returned for"), "{said}");
+    // The stuck call keeps the library, and the library keeps every node: nothing else may be said.
+    ensure!(!well && said.contains("has not returned for") && said.contains("all GPUs stay open"), "{said}");
+    ensure!(open() > 0 && maps(pid, &place.library()), "{} nodes are open", open());
     place.send(&Command::Heal { call: "*".to_owned(), device: None })?;
     wait::until(SOON, "the devices to be let go once it returns", || (open() == 0).then_some(()))?;
     agent.stop()?;
@@ -237,7 +239,17 @@ fn doctor_and_top_show_gpus() -> Result<()> {
     let doctor = Program::new(tools::inferscope()?).arg("doctor").arg("--config").arg(file.path()).output()?;
     let said = String::from_utf8(doctor.stdout)?;
     let line = said.lines().find(|line| line.contains(&uuid(1))).context("no line of the second GPU")?;
-    ensure!(line.contains("degraded") && line.contains("a call into the driver does not return"), "{said}");
+    ensure!(
+        line.contains("degraded") && line.contains("a call into the driver (memory) has not returned for"),
+        "{said}"
+    );
+    // A library that the configuration names, and that is not there.
+    let elsewhere = place.library().with_file_name("elsewhere.so");
+    std::fs::write(file.path(), format!("[gpu]\nlibrary = '{}'\n", elsewhere.display()))?;
+    let doctor = Program::new(tools::inferscope()?).arg("doctor").arg("--config").arg(file.path()).output()?;
+    let said = String::from_utf8(doctor.stdout)?;
+    let line = said.lines().find(|line| line.contains("gpu.library cannot be loaded")).context("no such line")?;
+    ensure!(line.contains("degraded") && line.contains(&*elsewhere.to_string_lossy()), "{said}");
     std::fs::write(file.path(), config(&place))?;
     let mut top = Program::new(tools::inferscope()?);
     top.args(["top", "--plain", "--interval", "3", "--count", "2", "--config"]).arg(file.path());

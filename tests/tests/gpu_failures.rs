@@ -71,14 +71,18 @@ fn taking_observations_never_waits_for_a_hanging_device() {
     let mut rig = running(two());
     rig.send(&hang("*", Some(0)));
     rig.wait_device("stuck", |state| matches!(state, DeviceState::Stuck { .. }));
-    let mut longest = Duration::ZERO;
-    for _ in 0..200 {
+    let mut took: Vec<Duration> = Vec::new();
+    for _ in 0..500 {
         let begun = Instant::now();
         rig.poll();
-        longest = longest.max(begun.elapsed());
+        took.push(begun.elapsed());
         std::thread::sleep(Duration::from_millis(2));
     }
-    assert!(longest < Duration::from_millis(20), "{longest:?}");
+    took.sort();
+    let (median, most, longest) = (took[took.len() / 2], took[took.len() * 9 / 10], took[took.len() - 1]);
+    eprintln!("taking observations: {median:?} in the median, {most:?} in 90 of 100, {longest:?} at most");
+    // The longest is the machine's: whoever else runs may take the CPU meanwhile.
+    assert!(most < Duration::from_millis(1), "{median:?}, {most:?}, {longest:?}");
     rig.send(&heal());
     assert!(rig.source.stop());
 }
@@ -163,8 +167,15 @@ fn a_lost_device_is_told_and_comes_back() {
 fn a_device_that_is_lost_from_the_start_is_told_too() {
     let mut scenario = two();
     scenario.device[0].lost = true;
-    let mut rig = Rig::start(scenario).unwrap();
+    let place = Place::new(scenario).unwrap();
+    let proc = place.nodes().with_file_name("proc");
+    for address in ["0000:19:00.0", "0000:18:00.0"] {
+        fs::create_dir_all(proc.join("driver/nvidia/gpus").join(address)).unwrap();
+    }
+    let mut rig = Rig::at(place, |settings| settings.proc = proc).unwrap();
     rig.wait_device("lost", |state| *state == DeviceState::Lost);
+    let which = |seen: &Observation| matches!(seen, Observation::Appeared(gpu) if gpu.index == 0 && gpu.pci.as_deref() == Some("0000:18:00.0") && gpu.id.ends_with("0000:18:00.0"));
+    assert!(rig.seen.iter().any(which), "the kernel module knows where it is");
     rig.wait_sample("the other is read", |sample| *sample.gpu == *uuid(1));
     assert!(rig.source.stop());
 }
@@ -243,11 +254,14 @@ fn an_absent_library_is_told_and_found_when_it_comes() {
     fs::create_dir_all(&module).unwrap();
     fs::write(module.join("version"), "NVRM version: 570.172.08\n").unwrap();
     let told = |reason: &str| reason.contains(&library.display().to_string());
-    rig.wait_driver("unloadable", |state| matches!(state, DriverState::Unloadable { reason } if told(reason)));
+    rig.wait_driver(
+        "unloadable",
+        |state| matches!(state, DriverState::Unloadable { reason, named: false } if told(reason)),
+    );
     fs::write(&library, "no library").unwrap();
     rig.wait_driver(
         "why it is",
-        |state| matches!(state, DriverState::Unloadable { reason } if reason.contains("too short")),
+        |state| matches!(state, DriverState::Unloadable { reason, .. } if reason.contains("too short")),
     );
     fs::rename(&away, &library).unwrap();
     rig.wait_driver("ready", ready);
@@ -256,10 +270,33 @@ fn an_absent_library_is_told_and_found_when_it_comes() {
 }
 
 #[test]
+fn a_library_that_is_named_and_not_there_is_a_fault_on_any_machine() {
+    let place = Place::new(two()).unwrap();
+    let named = place.library().with_file_name("elsewhere.so");
+    let libraries = vec![named.clone()];
+    let mut rig = Rig::at(place, |settings| (settings.libraries, settings.named) = (libraries, true)).unwrap();
+    rig.wait_driver("its path", |state| {
+        state.name() == "unloadable"
+            && state.detail(0).contains(&*named.to_string_lossy())
+            && state.mend().is_some_and(|mend| mend.contains("gpu.library"))
+    });
+    assert!(rig.source.stop());
+}
+
+#[test]
 fn a_driver_of_another_version_is_told_and_taken_when_it_fits() {
     let driver = Driver { module: Some("535.104.05".to_owned()), ..Driver::default() };
-    let mut rig = Rig::start(Scenario { driver, ..two() }).unwrap();
-    rig.wait_driver("mismatch", |state| *state == DriverState::Mismatch);
+    let place = Place::new(Scenario { driver, ..two() }).unwrap();
+    let proc = place.nodes().with_file_name("proc");
+    fs::create_dir_all(proc.join("driver/nvidia")).unwrap();
+    fs::write(proc.join("driver/nvidia/version"), "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  …\n")
+        .unwrap();
+    let mut rig = Rig::at(place, |settings| settings.proc = proc).unwrap();
+    let module = Some("535.104.05");
+    rig.wait_driver(
+        "mismatch, and of what",
+        |state| matches!(state, DriverState::Mismatch { module: told, .. } if told.as_deref() == module),
+    );
     rig.place.change(|scenario| scenario.driver.module = None).unwrap();
     rig.wait_driver("ready", ready);
     assert!(rig.source.stop());
@@ -279,7 +316,7 @@ fn a_driver_that_is_not_loaded_is_told_and_taken_when_it_is() {
 fn a_driver_that_is_replaced_while_in_use_is_taken_up_anew() {
     let mut rig = running(two());
     rig.send(&Command::Driver(serde_json::json!({"module": "580.95.05"})));
-    rig.wait_driver("mismatch", |state| *state == DriverState::Mismatch);
+    rig.wait_driver("mismatch", |state| matches!(state, DriverState::Mismatch { library: Some(_), .. }));
     rig.place
         .change(|scenario| scenario.driver = Driver { library: "580.95.05".to_owned(), ..Driver::default() })
         .unwrap();

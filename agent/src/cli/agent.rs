@@ -86,7 +86,7 @@ async fn serve(config: Config) -> Result<ExitCode> {
         })
         .context("cannot wait for the kernel")?;
         if pipeline.take_gpus().is_some_and(|gpus| !gpus.stop()) {
-            tracing::warn!("a call into the GPU driver has not returned: it keeps a device until it does");
+            tracing::warn!("a call into the GPU driver has not returned: all GPUs stay open until it does");
         }
         Ok(exporter)
     };

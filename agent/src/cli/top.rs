@@ -82,8 +82,8 @@ fn show(pipeline: &Pipeline, batch: &Batch, redraw: bool) -> io::Result<()> {
         if let Some((driver, mend)) = gpus.gpus().driver().and_then(|driver| Some((driver, driver.mend()?)))
             && !matches!(driver, DriverState::Absent { .. })
         {
-            let reason = driver.reason().map(|reason| format!(" ({reason})")).unwrap_or_default();
-            writeln!(out, "GPU driver {}{reason}: {mend}", driver.name().replace('_', " "))?;
+            let (name, detail) = (driver.name().replace('_', " "), driver.detail(monotonic_nanos()));
+            writeln!(out, "GPU driver {name} ({detail}): {mend}")?;
         }
         out.write_all(render_gpus(gpus.gpus().devices(), monotonic_nanos(), WIDTH).as_bytes())?;
     }

@@ -97,6 +97,7 @@ fn gpu(raw: &super::raw::Gpu) -> Gpu {
         },
         source: source::Settings {
             libraries: raw.library.as_ref().map_or(defaults.libraries, |library| vec![library.clone()]),
+            named: raw.library.is_some(),
             kmsg: defaults.kmsg.filter(|_| raw.kernel_log),
             cadence: source::Cadence {
                 fastest: raw.fastest.0,
@@ -114,6 +115,10 @@ fn gpu(raw: &super::raw::Gpu) -> Gpu {
 }
 
 fn check_gpu(raw: &super::raw::Gpu, layers: &Layers<'_>, mistakes: &mut Mistakes) {
+    if raw.library.as_ref().is_some_and(|library| library.as_os_str().is_empty()) {
+        let accepted = "the path of libnvidia-ml.so.1; without this setting it is looked for";
+        layers.refuse(&Key::of("gpu.library"), Some(accepted), mistakes);
+    }
     let (steady, slowest) = (Key::of("gpu.steady"), Key::of("gpu.slowest"));
     if raw.fastest > raw.steady {
         let key = if layers.is_set(&steady) { steady } else { Key::of("gpu.fastest") };

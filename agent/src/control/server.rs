@@ -78,16 +78,8 @@ async fn fulfil(wish: Wish, gpus: &mut GpuDesk) -> String {
                 return "ok released: no device node of a GPU is open, and the driver's library is unloaded".to_owned();
             }
             let stuck = gpus.state.borrow().as_ref().and_then(DriverState::stuck);
-            let stuck = match stuck {
-                Some((call, since)) => {
-                    let seconds = monotonic_nanos().saturating_sub(since) as f64 / 1e9;
-                    format!("a call into the driver ({}) has not returned for {seconds:.1} s", call.name())
-                }
-                None => "the driver does not answer yet".to_owned(),
-            };
-            format!(
-                "failed {stuck}: the rest is let go, and this one as soon as it returns; see the kernel's log for NVRM"
-            )
+            let state = DriverState::Releasing { stuck };
+            format!("failed {}, and are let go then; see the kernel's log for NVRM", state.detail(monotonic_nanos()))
         }
         Wish::Acquire => {
             gpus.control.acquire();

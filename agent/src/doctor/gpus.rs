@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Check, Status, surroundings};
+use crate::clock::monotonic_nanos;
 use crate::host::Host;
 use crate::model::gpu::{DeviceState, DriverState, Gpus, Limits, Reading};
 use crate::sources::gpu::{GpuSource, Settings};
@@ -35,7 +36,7 @@ pub(super) fn gpus(host: &Host, library_path: Option<&str>, settings: &Settings,
         let is = format!("{}, {}", gpu.model, gpu.id);
         tell(match state.mend() {
             None => Check::ok(name, is),
-            Some(mend) => Check::degraded(name, format!("{is}: {}", state.meaning()), mend),
+            Some(mend) => Check::degraded(name, format!("{is}: {}", state.meaning(monotonic_nanos())), mend),
         });
     }
     if !source.stop() {
@@ -76,17 +77,14 @@ fn driver(host: &Host, library_path: Option<&str>, state: Option<&DriverState>) 
         );
     };
     let mend = state.mend().unwrap_or_default();
+    let detail = state.detail(monotonic_nanos());
     match state {
         // Files tell more of what is not there.
         DriverState::Absent { .. } => surroundings::gpu(host, library_path),
-        DriverState::Unloadable { reason } => Check::degraded(NAME, unloadable(host, library_path, reason), mend),
-        DriverState::Ready { version, devices } => Check::ok(NAME, format!("driver {version}, {devices} GPUs")),
-        DriverState::NotLoaded => Check::degraded(NAME, "the library is there, the kernel module is not loaded", mend),
-        DriverState::Mismatch => Check::degraded(NAME, "library and kernel module are of different versions", mend),
-        DriverState::Failed { reason } => Check::degraded(NAME, format!("the driver refuses: {reason}"), mend),
-        DriverState::Stuck { call, .. } => {
-            Check::degraded(NAME, format!("a call into the driver ({}) does not return", call.name()), mend)
+        DriverState::Unloadable { reason, named: false } => {
+            Check::degraded(NAME, unloadable(host, library_path, reason), mend)
         }
-        DriverState::Releasing { .. } | DriverState::Released => Check::degraded(NAME, "let go", mend),
+        DriverState::Ready { .. } => Check::ok(NAME, detail),
+        _ => Check::degraded(NAME, detail, mend),
     }
 }

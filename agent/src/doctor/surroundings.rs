@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Check;
+use crate::host::nvidia::Module;
 use crate::host::patience::Patience;
 use crate::host::{Host, sockets};
 use crate::sources::workloads::{Discovery, Settings};
@@ -99,7 +100,7 @@ pub(super) fn processes(host: &Host) -> Check {
 /// NVIDIA's management library, looked for where the dynamic loader would. It is not loaded.
 pub(super) fn gpu(host: &Host, library_path: Option<&str>) -> Check {
     const NAME: &str = "NVML";
-    let driver = host.text("/proc/driver/nvidia/version").and_then(|text| version(&text));
+    let driver = Module::new(&host.path("/proc")).version();
     match (library(host, library_path), driver) {
         (Some(path), Some(driver)) => Check::ok(NAME, format!("{}, driver {driver}", path.display())),
         (Some(path), None) => Check::degraded(
@@ -134,12 +135,6 @@ fn configured(host: &Host) -> Vec<PathBuf> {
     let texts = files.filter_map(|file| crate::host::read_text(&file.path(), 1 << 16));
     let folders = texts.flat_map(|text| text.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>());
     folders.filter(|line| line.starts_with('/')).map(PathBuf::from).collect()
-}
-
-/// `NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 …`: the first word that is a version.
-fn version(text: &str) -> Option<String> {
-    let is_version = |word: &&str| word.contains('.') && word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    text.split_whitespace().find(is_version).map(str::to_owned)
 }
 
 /// Whether each endpoint answers.

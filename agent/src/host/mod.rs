@@ -10,6 +10,7 @@ pub mod diag;
 pub mod kernel;
 #[cfg(test)]
 pub(crate) mod made_up;
+pub mod nvidia;
 pub mod own;
 pub mod patience;
 pub mod place;

@@ -37,6 +37,11 @@ fn unknown_settings() {
 }
 
 #[test]
+fn a_library_without_a_name() {
+    insta::assert_snapshot!(refusal("[gpu]\nlibrary = ''", &[]), @r#"inferscope.toml:2:11: gpu.library: found ""; accepted: the path of libnvidia-ml.so.1; without this setting it is looked for"#);
+}
+
+#[test]
 fn values_of_another_type() {
     let file = "
 otlp = 5

@@ -92,6 +92,12 @@ impl Call {
             Self::Events => "events",
         }
     }
+
+    /// In words: that it has not returned, and for how long. `since` and `now` are nanoseconds of `CLOCK_MONOTONIC`.
+    pub fn overdue(self, since: u64, now: u64) -> String {
+        let seconds = now.saturating_sub(since) as f64 / 1e9;
+        format!("a call into the driver ({}) has not returned for {seconds:.1} s", self.name())
+    }
 }
 
 /// What one call took, and how it went.

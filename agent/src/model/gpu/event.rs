@@ -121,8 +121,8 @@ pub static EVENTS: [event::Kind; 3] = [
     event::Kind {
         name: "inferscope.gpu.state",
         severities: "INFO to ERROR",
-        description: "The device is in another state: lost, in want of a reset, stuck in a call, failing, waiting for others that are stuck, or well again.",
-        attributes: &[attr::GPU_STATE],
+        description: "The device is in another state: lost, in want of a reset, stuck in this call, failing, waiting for others that are stuck, or well again.",
+        attributes: &[attr::GPU_STATE, attr::GPU_CALL],
     },
 ];
 
@@ -164,11 +164,11 @@ impl Event {
     }
 
     /// What it means.
-    pub fn meaning(&self) -> &'static str {
+    pub fn meaning(&self) -> String {
         match self.kind {
-            EventKind::Xid { code, .. } => xid::explain(code).meaning,
-            EventKind::Throttle(cause) => cause.explained().0,
-            EventKind::State(state) => state.meaning(),
+            EventKind::Xid { code, .. } => xid::explain(code).meaning.to_owned(),
+            EventKind::Throttle(cause) => cause.explained().0.to_owned(),
+            EventKind::State(state) => state.meaning(self.at),
         }
     }
 
@@ -208,7 +208,13 @@ impl Event {
     pub fn attributes(&self) -> Attributes {
         match self.kind {
             EventKind::Throttle(cause) => vec![(attr::GPU_THROTTLE_CAUSE, cause.name().into())],
-            EventKind::State(state) => vec![(attr::GPU_STATE, state.name().into())],
+            EventKind::State(state) => {
+                let call = match state {
+                    DeviceState::Stuck { call, .. } => Some((attr::GPU_CALL, call.name().into())),
+                    _ => None,
+                };
+                [(attr::GPU_STATE, state.name().into())].into_iter().chain(call).collect()
+            }
             EventKind::Xid { code, pid, .. } => {
                 let pid = pid.map(|pid| (attr::PROCESS_PID, Value::Int(i64::from(pid))));
                 [(attr::GPU_XID, Value::Int(i64::from(code)))].into_iter().chain(pid).collect()

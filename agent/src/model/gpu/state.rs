@@ -13,15 +13,22 @@ pub enum DriverState {
         /// What the loader said.
         reason: String,
     },
-    /// The kernel module is loaded, and no library was found or could be loaded.
+    /// The kernel module is loaded or the configuration names a library, and none was found or could be loaded.
     Unloadable {
-        /// What the loader said.
+        /// What the loader said, with the path.
         reason: String,
+        /// The configuration names it.
+        named: bool,
     },
     /// The library is there; the kernel module is not loaded.
     NotLoaded,
     /// Library and kernel module are of different versions.
-    Mismatch,
+    Mismatch {
+        /// The library's, where it tells.
+        library: Option<String>,
+        /// The kernel module's, where it tells.
+        module: Option<String>,
+    },
     /// The library refused for another reason.
     Failed {
         /// What it said.
@@ -61,7 +68,7 @@ impl DriverState {
             Self::Absent { .. } => 0,
             Self::Unloadable { .. } => 1,
             Self::NotLoaded => 2,
-            Self::Mismatch => 3,
+            Self::Mismatch { .. } => 3,
             Self::Failed { .. } => 4,
             Self::Stuck { .. } => 5,
             Self::Ready { .. } => 6,
@@ -71,11 +78,25 @@ impl DriverState {
         Self::NAMES[place]
     }
 
-    /// What the loader or the library said.
-    pub fn reason(&self) -> Option<&str> {
+    /// What there is to say of it besides its name. `now` is monotonic time in nanoseconds.
+    pub fn detail(&self, now: u64) -> String {
+        let all_stay = "; all GPUs stay open until it does";
+        let version = |of: &str, version: &Option<String>| {
+            format!("{of} {}", version.as_deref().unwrap_or("of a version that it does not tell"))
+        };
         match self {
-            Self::Absent { reason } | Self::Unloadable { reason } | Self::Failed { reason } => Some(reason),
-            _ => None,
+            Self::Absent { reason } | Self::Unloadable { reason, named: false } => reason.clone(),
+            Self::Failed { reason } => format!("the driver refuses: {reason}"),
+            Self::Unloadable { reason, named: true } => format!("gpu.library cannot be loaded: {reason}"),
+            Self::NotLoaded => "the library is there, the kernel module is not loaded".to_owned(),
+            Self::Mismatch { library, module } => {
+                format!("{} does not fit {}", version("library", library), version("kernel module", module))
+            }
+            Self::Stuck { call, since } => call.overdue(*since, now),
+            Self::Ready { version, devices } => format!("driver {version}, {devices} GPUs"),
+            Self::Releasing { stuck: Some((call, since)) } => call.overdue(*since, now) + all_stay,
+            Self::Releasing { stuck: None } => "the driver has not answered yet".to_owned() + all_stay,
+            Self::Released => "let go: no device node is open".to_owned(),
         }
     }
 
@@ -92,6 +113,9 @@ impl DriverState {
     pub fn mend(&self) -> Option<&'static str> {
         Some(match self {
             Self::Absent { .. } => "install the NVIDIA driver, or name the library's path in the configuration",
+            Self::Unloadable { named: true, .. } if !STATIC => {
+                "let gpu.library name the driver's libnvidia-ml.so.1, or leave it out to have it looked for"
+            }
             Self::Unloadable { .. } if STATIC => {
                 "this build is static and cannot load libraries: use the one for glibc (x86_64-unknown-linux-gnu)"
             }
@@ -99,7 +123,7 @@ impl DriverState {
                 "install libnvidia-ml.so.1, in a container set NVIDIA_DRIVER_CAPABILITIES=utility, or name its path (gpu.library)"
             }
             Self::NotLoaded => "load the kernel module: modprobe nvidia",
-            Self::Mismatch => "the driver was replaced while in use: reload its kernel module, or reboot",
+            Self::Mismatch { .. } => "the driver was replaced while in use: reload its kernel module, or reboot",
             Self::Failed { .. } => "see `nvidia-smi` and the kernel's log",
             Self::Stuck { .. } | Self::Releasing { stuck: Some(_) } => {
                 "the driver does not answer: see the kernel's log for NVRM; a restart of the agent does not help"
@@ -151,15 +175,17 @@ impl DeviceState {
         Self::NAMES[place]
     }
 
-    /// What it means.
-    pub fn meaning(&self) -> &'static str {
+    /// What it means. `now` is monotonic time in nanoseconds.
+    pub fn meaning(&self, now: u64) -> String {
         match self {
-            Self::Ok => "the GPU answers again",
-            Self::Stuck { .. } => "a call into the driver does not return; the GPU is set aside until it does",
-            Self::Lost => "the GPU fell off the bus",
-            Self::ResetRequired => "the GPU wants a reset before anything runs on it",
-            Self::Failing { .. } => "the GPU answers with errors",
-            Self::Waiting => "the GPU is not read: calls for others have not returned",
+            Self::Ok => "the GPU answers again".to_owned(),
+            Self::Stuck { call, since } => {
+                format!("{}; the GPU is set aside until it does", call.overdue(*since, now))
+            }
+            Self::Lost => "the GPU fell off the bus".to_owned(),
+            Self::ResetRequired => "the GPU wants a reset before anything runs on it".to_owned(),
+            Self::Failing { error } => format!("the GPU answers with errors ({})", error.replace('_', " ")),
+            Self::Waiting => "the GPU is not read: calls for others have not returned".to_owned(),
         }
     }
 

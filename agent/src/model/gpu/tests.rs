@@ -288,6 +288,29 @@ fn a_workload_that_is_gone_is_given_nothing_more() {
 }
 
 #[test]
+fn a_stuck_call_is_told_with_its_name_and_age() {
+    let (call, since) = (Call::Memory, 2 * SECOND);
+    let kind = EventKind::State(DeviceState::Stuck { call, since });
+    let event = Event { gpu: Arc::from("GPU-1"), at: 4 * SECOND + SECOND / 2, kind };
+    let record = event.record(&Arc::new(gpu("GPU-1")), 0);
+    assert!(record.body.contains("a call into the driver (memory) has not returned for 2.5 s"), "{}", record.body);
+    assert!(record.attributes.contains(&(crate::model::attr::GPU_CALL, "memory".into())));
+    for state in [DriverState::Stuck { call, since }, DriverState::Releasing { stuck: Some((call, since)) }] {
+        let detail = state.detail(5 * SECOND);
+        assert!(detail.starts_with("a call into the driver (memory) has not returned for 3.0 s"), "{detail}");
+    }
+}
+
+#[test]
+fn a_mismatch_names_what_is_known_of_both() {
+    let told = |library: Option<&str>, module: Option<&str>| {
+        DriverState::Mismatch { library: library.map(str::to_owned), module: module.map(str::to_owned) }.detail(0)
+    };
+    assert_eq!(told(Some("570.1"), Some("535.2")), "library 570.1 does not fit kernel module 535.2");
+    assert!(told(Some("570.1"), None).starts_with("library 570.1 does not fit kernel module of"));
+}
+
+#[test]
 fn throttling_is_an_event_when_it_begins() {
     let mut bench = Bench::new(Temporality::Cumulative);
     let hot = Reading { throttle: Some(Throttle::default().with(ThrottleCause::HwThermal)), ..Reading::default() };

@@ -13,6 +13,7 @@ use super::reader::Reader;
 use super::settings::Settings;
 use super::worker::Turn;
 use crate::clock::monotonic_nanos;
+use crate::host::nvidia::Module;
 use crate::model::gpu::{DeviceState, Event, EventKind, Gpu, GpuId, Groups, Observation, Sample, TemperatureLimits};
 
 /// Longest pause before another try, in nanoseconds.
@@ -88,12 +89,14 @@ impl Devices {
 
     /// The driver lists so many devices: each is to be attached. `stuck` is one that a call into an old library still holds: it
     /// waits until that returns.
-    pub(super) fn listed(&mut self, count: u32, version: &Arc<str>, stuck: Option<u32>, now: u64) {
+    pub(super) fn listed(&mut self, count: u32, version: &Arc<str>, module: &Module, stuck: Option<u32>, now: u64) {
+        // The driver lists devices by address. Where it lists others than the kernel module, nothing tells who is who.
+        let addresses = module.addresses().filter(|all| all.len() == count as usize).unwrap_or_default();
         let mut before = std::mem::take(&mut self.all).into_iter();
         for index in 0..count {
             let before = before.next();
             let fresh = || Device {
-                gpu: Arc::new(unknown(index, version)),
+                gpu: Arc::new(unknown(index, addresses.get(index as usize), version)),
                 known: false,
                 instances: Vec::new(),
                 state: DeviceState::Ok,
@@ -219,18 +222,17 @@ impl Devices {
             outbox.send(Observation::Appeared(Arc::clone(&device.gpu)));
         }
         if device.state != state {
-            let (gpu, name) = (&device.gpu.id, state.name());
+            let (gpu, name, now) = (&device.gpu.id, state.name(), monotonic_nanos());
             match state.mend() {
                 None => tracing::info!(%gpu, index, state = name, "GPU answers"),
-                Some(mend) => tracing::warn!(%gpu, index, state = name, mend, "GPU does not answer as it should"),
+                Some(mend) => {
+                    let detail = state.meaning(now);
+                    tracing::warn!(%gpu, index, state = name, detail, mend, "GPU does not answer as it should");
+                }
             }
             device.state = state;
             outbox.send(Observation::State(Arc::clone(gpu), state));
-            outbox.send(Observation::Event(Event {
-                gpu: Arc::clone(gpu),
-                at: monotonic_nanos(),
-                kind: EventKind::State(state),
-            }));
+            outbox.send(Observation::Event(Event { gpu: Arc::clone(gpu), at: now, kind: EventKind::State(state) }));
         }
     }
 
@@ -301,14 +303,14 @@ impl Devices {
 }
 
 /// Somebody whose handle could not be got.
-fn unknown(index: u32, version: &Arc<str>) -> Gpu {
+fn unknown(index: u32, address: Option<&String>, version: &Arc<str>) -> Gpu {
     Gpu {
-        id: format!("unknown-{index}").into(),
+        id: address.map_or_else(|| format!("unknown-{index}"), |address| format!("unknown-{address}")).into(),
         index,
         model: Arc::from("unknown"),
         vendor: "NVIDIA",
         serial: None,
-        pci: None,
+        pci: address.map(|address| Arc::from(address.as_str())),
         driver: Arc::clone(version),
         firmware: None,
         persistence: None,

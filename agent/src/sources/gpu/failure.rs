@@ -1,5 +1,7 @@
 //! What NVML's errors mean for a call, a device, or the driver.
 
+use std::path::Path;
+
 use nvml_wrapper::error::NvmlError;
 
 use crate::model::gpu::{DeviceState, DriverState};
@@ -55,11 +57,11 @@ impl Failure {
         }
     }
 
-    /// The state that it puts the driver in.
-    pub(super) fn of_driver(&self) -> Option<DriverState> {
+    /// The state that it puts the driver in, with a library of a version.
+    pub(super) fn of_driver(&self, library: Option<String>) -> Option<DriverState> {
         match self {
             Self::NotLoaded => Some(DriverState::NotLoaded),
-            Self::Mismatch => Some(DriverState::Mismatch),
+            Self::Mismatch => Some(DriverState::Mismatch { library, module: None }),
             Self::Lost | Self::ResetRequired | Self::Failing(_) | Self::Redivided => None,
         }
     }
@@ -92,12 +94,12 @@ pub(super) fn judge(error: NvmlError) -> Verdict {
     }
 }
 
-/// What an error of loading and initialising means. `None` where the library is not there.
-pub(super) fn judge_init(error: &NvmlError) -> Option<DriverState> {
+/// What an error of loading and initialising a library means. `None` where the library is not there.
+pub(super) fn judge_init(error: &NvmlError, path: &Path) -> Option<DriverState> {
     match error {
         NvmlError::LibloadingError(_) => None,
         NvmlError::DriverNotLoaded => Some(DriverState::NotLoaded),
-        NvmlError::LibRmVersionMismatch => Some(DriverState::Mismatch),
-        other => Some(DriverState::Failed { reason: other.to_string() }),
+        NvmlError::LibRmVersionMismatch => Some(DriverState::Mismatch { library: None, module: None }),
+        other => Some(DriverState::Failed { reason: format!("{}: {other}", path.display()) }),
     }
 }

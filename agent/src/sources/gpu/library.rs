@@ -55,6 +55,13 @@ fn is_nothing(said: &str, path: &Path) -> bool {
     said.contains(&format!("{}: cannot open shared object file: No such file", path.display()))
 }
 
+/// The version of a library that cannot be initialised, by the name of its file: `libnvidia-ml.so.570.172.08`.
+fn named_version(path: &Path) -> Option<String> {
+    let file = path.canonicalize().ok()?;
+    let version = file.file_name()?.to_str()?.strip_prefix("libnvidia-ml.so.")?;
+    version.contains('.').then(|| version.to_owned())
+}
+
 impl Library {
     /// Loads the first library that is there and initialises it.
     pub(super) fn open(paths: &[PathBuf], meter: &mut Meter<'_>) -> Result<Self, DriverState> {
@@ -69,7 +76,10 @@ impl Library {
                     let events = set.map(|set| EventSet(unsafe { set.handle() }));
                     return Ok(Self { nvml, version: version.into(), events });
                 }
-                Some(Err(error)) => match judge_init(&error) {
+                Some(Err(error)) => match judge_init(&error, path) {
+                    Some(DriverState::Mismatch { module, .. }) => {
+                        return Err(DriverState::Mismatch { library: named_version(path), module });
+                    }
                     Some(state) => return Err(state),
                     // Of several places, one where there is something tells more than those where there is nothing.
                     None => reason = reason.or_else(|| Some(error.to_string()).filter(|said| !is_nothing(said, path))),
@@ -141,5 +151,22 @@ impl Library {
             Ok(())
         });
         told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_librarys_file_bears_its_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("libnvidia-ml.so.570.172.08"), folder.path().join("libnvidia-ml.so.1"));
+        std::fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert_eq!(named_version(&link).as_deref(), Some("570.172.08"));
+        std::fs::rename(&file, folder.path().join("libnvidia-ml.so.2")).unwrap();
+        assert_eq!(named_version(&folder.path().join("libnvidia-ml.so.2")), None);
+        assert_eq!(named_version(&link), None, "it leads nowhere");
     }
 }

@@ -56,7 +56,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::gpu::DriverState;
+    use crate::model::gpu::{Call, DriverState};
     use std::sync::mpsc::sync_channel;
 
     #[test]
@@ -66,7 +66,7 @@ mod tests {
         let mut outbox = Outbox::new(queue, Arc::clone(&lost));
         outbox.send(Observation::Driver(DriverState::NotLoaded));
         outbox.send(Observation::Costs(Vec::new()));
-        outbox.send(Observation::Driver(DriverState::Mismatch));
+        outbox.send(Observation::Driver(DriverState::Stuck { call: Call::Count, since: 0 }));
         outbox.send(Observation::Driver(DriverState::Released));
         assert_eq!(lost.load(Ordering::Relaxed), 1);
         let mut states = Vec::new();
@@ -74,7 +74,8 @@ mod tests {
             states.push(observation);
             outbox.retry();
         }
-        let expected = [DriverState::NotLoaded, DriverState::Mismatch, DriverState::Released].map(Observation::Driver);
+        let stuck = DriverState::Stuck { call: Call::Count, since: 0 };
+        let expected = [DriverState::NotLoaded, stuck, DriverState::Released].map(Observation::Driver);
         assert_eq!(states, expected);
     }
 }

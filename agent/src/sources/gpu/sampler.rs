@@ -17,6 +17,7 @@ use super::reader::Reader;
 use super::settings::Settings;
 use super::worker::{Done, Job, Outcome, Workers};
 use crate::clock::monotonic_nanos;
+use crate::host::nvidia::Module;
 use crate::model::gpu::{DeviceState, DriverState, Event, EventKind, GpuId, Observation, XidSource};
 
 /// Longest sleep while devices are in use, so that the kernel's log is looked at.
@@ -90,7 +91,8 @@ pub(super) struct Sampler {
     /// A job for which no thread could be started, and when that is tried again.
     postponed: Option<(Job, What, u64)>,
     /// GPUs that the kernel knew when the library was opened.
-    listed: Option<usize>,
+    listed: Option<Vec<String>>,
+    module: Module,
     log: Option<KernelLog>,
     /// When the log last told of an error, by device.
     logged: BTreeMap<GpuId, u64>,
@@ -120,6 +122,7 @@ impl Sampler {
             aside: None,
             postponed: None,
             listed: None,
+            module: Module::new(&settings.proc),
             logged: BTreeMap::new(),
             settings,
             inbox,
@@ -182,7 +185,7 @@ impl Sampler {
         let Some(library) = self.library.clone() else {
             // A library that a stuck call holds does not keep another from being loaded, unless all is to be let go.
             if self.want == Want::Read && self.open.due <= now {
-                self.listed = self.listing();
+                self.listed = self.module.addresses();
                 self.start(Job::Open(self.settings.libraries.clone()), What::Driver);
             }
             return;
@@ -227,11 +230,6 @@ impl Sampler {
     /// Not while a call that concerns no single device is stuck already.
     fn may_keep_house(&self) -> bool {
         self.aside.is_none_or(|aside| aside.what != What::Driver)
-    }
-
-    /// GPUs that the kernel module knows, without asking it; `None` where it does not tell.
-    fn listing(&self) -> Option<usize> {
-        std::fs::read_dir(self.settings.proc.join("driver/nvidia/gpus")).ok().map(Iterator::count)
     }
 
     /// How long nothing is to be done.
@@ -340,7 +338,8 @@ impl Sampler {
                 }
                 told.into_iter().for_each(|(handle, told)| self.told(handle, told, now));
                 let listed = self.devices.len();
-                self.anew |= devices.is_some_and(|devices| devices as usize != listed) || self.listing() != self.listed;
+                self.anew |=
+                    devices.is_some_and(|devices| devices as usize != listed) || self.module.addresses() != self.listed;
                 self.driver_failed(failure.as_ref(), now);
             }
             Outcome::Closed => {}
@@ -358,7 +357,7 @@ impl Sampler {
                     What::Device(index) => Some(index),
                     What::Driver => None,
                 });
-                self.devices.listed(count, &library.version, stuck, now);
+                self.devices.listed(count, &library.version, &self.module, stuck, now);
                 self.devices.none_listed(&mut self.outbox);
                 self.library = Some(library);
                 self.open.succeeded();
@@ -377,12 +376,15 @@ impl Sampler {
         }
     }
 
-    /// A machine whose kernel module is loaded has GPUs: that no library is found there is a fault.
+    /// A machine whose kernel module is loaded has GPUs: that no library is found there is a fault, and so is that one that is
+    /// named cannot be loaded.
     fn with_module(&self, state: DriverState) -> DriverState {
+        let named = self.settings.named;
         match state {
-            DriverState::Absent { reason } if self.settings.proc.join("driver/nvidia/version").exists() => {
-                DriverState::Unloadable { reason }
+            DriverState::Absent { reason } if named || self.module.is_loaded() => {
+                DriverState::Unloadable { reason, named }
             }
+            DriverState::Mismatch { library, .. } => DriverState::Mismatch { library, module: self.module.version() },
             other => other,
         }
     }
@@ -400,9 +402,11 @@ impl Sampler {
 
     /// A failure of the driver as a whole: it is let go and loaded anew after a pause.
     fn driver_failed(&mut self, failure: Option<&Failure>, now: u64) {
-        if let Some(state) = failure.and_then(Failure::of_driver) {
+        let library = || self.library.as_ref().map(|library| library.version.to_string());
+        if let Some(state) = failure.and_then(|failure| failure.of_driver(library())) {
             self.anew = true;
             self.open.failed(now);
+            let state = self.with_module(state);
             self.set_state(state);
         }
     }
@@ -460,13 +464,12 @@ impl Sampler {
 
     fn set_state(&mut self, state: DriverState) {
         if self.state.as_ref() != Some(&state) {
+            let (name, detail) = (state.name(), state.detail(monotonic_nanos()));
             match state.mend() {
-                None => tracing::info!(state = state.name(), detail = ?state, "GPU driver"),
+                None => tracing::info!(state = name, detail, "GPU driver"),
                 // A machine without GPUs is no reason for alarm.
-                Some(_) if matches!(state, DriverState::Absent { .. }) => {
-                    tracing::debug!(detail = ?state, "no GPU driver")
-                }
-                Some(mend) => tracing::warn!(state = state.name(), detail = ?state, mend, "GPU driver"),
+                Some(_) if matches!(state, DriverState::Absent { .. }) => tracing::debug!(detail, "no GPU driver"),
+                Some(mend) => tracing::warn!(state = name, detail, mend, "GPU driver"),
             }
             self.outbox.send(Observation::Driver(state.clone()));
             self.state = Some(state);

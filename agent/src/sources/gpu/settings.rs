@@ -19,6 +19,8 @@ const LIBRARIES: [&str; 7] = [
 pub struct Settings {
     /// Where NVML is looked for, in this order: names or paths, as for `dlopen`.
     pub libraries: Vec<PathBuf>,
+    /// The configuration names it: that it cannot be loaded is then a mistake, driver or not.
+    pub named: bool,
     /// How long a call may take before other devices go on without it.
     pub patience: Duration,
     /// How long a call may take before it is reported as stuck.
@@ -39,6 +41,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             libraries: LIBRARIES.iter().map(PathBuf::from).collect(),
+            named: false,
             patience: Duration::from_millis(50),
             deadline: Duration::from_secs(2),
             cadence: Cadence::default(),

@@ -95,6 +95,11 @@ impl<'a> Meter<'a> {
         self.failure.get_or_insert(failure);
     }
 
+    /// Any call was answered so far.
+    pub(super) fn answered(&self) -> bool {
+        self.answered
+    }
+
     /// What went wrong so far.
     pub(super) fn failure(&self) -> Option<&Failure> {
         self.failure.as_ref()

@@ -117,7 +117,10 @@ impl Reader {
         let mut instances = Vec::new();
         if groups.health {
             self.at_leisure(&device, &mut reading, &mut meter);
-            self.look_at_modes(&device, &mut meter);
+            // Facts may be lacking without a failure: they are no sign of life of a device that answers nothing else.
+            if meter.answered() {
+                self.look_at_modes(&device, &mut meter);
+            }
             self.look_for_division(&device, &mut meter);
             instances = self.instances(&device, &mut meter);
         }
