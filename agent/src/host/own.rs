@@ -65,6 +65,15 @@ pub fn online_cpus(host: &Host) -> usize {
     ranges.fold(0_usize, usize::saturating_add).max(1)
 }
 
+/// Lets this process open as many files as it may ask for. Where it may not have more, opening fails as it would have.
+pub fn allow_files() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let most = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, most) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
 /// Room at the end of a thread's heap that glibc keeps. Left alone it keeps twice the largest piece that was ever freed,
 /// which is megabytes once the kernel's types were read, and [`give_back_memory`] reaches it in the first thread alone.
 #[cfg(target_env = "gnu")]

@@ -3,4 +3,5 @@
 pub mod books;
 pub mod file;
 pub mod load;
+pub mod strace;
 pub mod watch;

@@ -8,7 +8,7 @@ use super::*;
 fn gpu_ioctls_are_told_by_the_device() -> Result<()> {
     let memory = 1;
     for (device, gpu) in [("/dev/null", true), ("/dev/tty0", false), ("/dev/ptmx", false)] {
-        if fs::metadata(device).is_err() {
+        if std::fs::metadata(device).is_err() {
             continue;
         }
         let host = probes_with(|calls| calls.gpu_majors = vec![memory])?;

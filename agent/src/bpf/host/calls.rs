@@ -1,9 +1,5 @@
 //! Attaches the programs on system calls, in one of two ways.
 
-use std::fs;
-use std::os::fd::{AsFd, AsRawFd};
-use std::time::Duration;
-
 use aya::programs::fentry::FEntryLink;
 use aya::programs::fexit::FExitLink;
 use aya::programs::tp_btf::BtfTracePointLink;
@@ -11,6 +7,8 @@ use aya::programs::{BtfTracePoint, FEntry, FExit, ProgramError, ProgramFd};
 use aya::{Btf, Ebpf};
 
 use super::super::hooks::reason;
+use super::placed::Placed;
+use crate::host::own;
 
 const ENTER: &str = "syscall_enter";
 const EXIT: &str = "syscall_exit";
@@ -43,8 +41,8 @@ impl Mode {
 #[derive(Default)]
 pub(super) struct Links {
     pub(super) points: Vec<Point>,
-    entries: Vec<FEntryLink>,
-    exits: Vec<FExitLink>,
+    entries: Vec<Placed<FEntryLink>>,
+    exits: Vec<Placed<FExitLink>>,
 }
 
 impl Links {
@@ -55,11 +53,20 @@ impl Links {
             (true, true) => Mode::Off,
         }
     }
+
+    /// All programs in place.
+    pub(super) fn programs(&self) -> impl Iterator<Item = &ProgramFd> {
+        let entries = self.entries.iter().map(|placed| &placed.program);
+        let exits = self.exits.iter().map(|placed| &placed.program);
+        self.points.iter().map(|point| &point.program).chain(entries).chain(exits)
+    }
 }
 
 /// Puts a pair of programs on each of `functions`, or on none: the reason is the first refusal's.
 pub(super) fn per_call(ebpf: &mut Ebpf, btf: &Btf, functions: &[String]) -> Result<Links, String> {
     let mut links = Links::default();
+    // A program and its link each, of an entry and an exit: more than many a service may open until it asks for it.
+    own::allow_files();
     for function in functions {
         // The exit first: an entry without its exit would leave beginnings behind.
         let exit = exit_of(ebpf, btf, function).map_err(|error| format!("{function}: {}", reason(&error)))?;
@@ -79,53 +86,31 @@ pub(super) fn tracepoints(ebpf: &mut Ebpf, btf: &Btf) -> Result<Links, String> {
     Ok(links)
 }
 
-/// Loads a program, attaches it, and lets go of it: the link keeps what it needs, and the program can be loaded for
-/// the next function.
-fn entry_of(ebpf: &mut Ebpf, btf: &Btf, function: &str) -> Result<FEntryLink, ProgramError> {
-    let program: &mut FEntry = ebpf.program_mut(CALL_ENTER).ok_or(ProgramError::NotLoaded)?.try_into()?;
-    program.load(function, btf)?;
-    let attached = program.attach().and_then(|id| program.take_link(id));
-    program.unload()?;
-    attached
+/// Loads a program, attaches it, and lets go of it, so that it can be loaded for the next function: a descriptor stays,
+/// by which the kernel tells what it costs.
+macro_rules! place {
+    ($kind:ty, $ebpf:expr, $program:expr, $at:expr, $btf:expr) => {{
+        let program: &mut $kind = $ebpf.program_mut($program).ok_or(ProgramError::NotLoaded)?.try_into()?;
+        program.load($at, $btf)?;
+        let attached = program.attach().and_then(|id| program.take_link(id));
+        let fd = program.fd().and_then(|fd| Ok(fd.try_clone()?));
+        program.unload()?;
+        Ok(Placed { _link: attached?, program: fd? })
+    }};
 }
 
-fn exit_of(ebpf: &mut Ebpf, btf: &Btf, function: &str) -> Result<FExitLink, ProgramError> {
-    let program: &mut FExit = ebpf.program_mut(CALL_EXIT).ok_or(ProgramError::NotLoaded)?.try_into()?;
-    program.load(function, btf)?;
-    let attached = program.attach().and_then(|id| program.take_link(id));
-    program.unload()?;
-    attached
+fn entry_of(ebpf: &mut Ebpf, btf: &Btf, function: &str) -> Result<Placed<FEntryLink>, ProgramError> {
+    place!(FEntry, ebpf, CALL_ENTER, function, btf)
 }
 
-/// A program on a tracepoint, in place as long as this lives.
-pub(super) struct Point {
-    _link: BtfTracePointLink,
-    program: ProgramFd,
+fn exit_of(ebpf: &mut Ebpf, btf: &Btf, function: &str) -> Result<Placed<FExitLink>, ProgramError> {
+    place!(FExit, ebpf, CALL_EXIT, function, btf)
 }
 
-impl Point {
-    /// How often the program did not run since it was running on that CPU already; `None` on kernels before 5.12.
-    pub(super) fn missed(&self) -> Option<u64> {
-        self.info("recursion_misses:")
-    }
-
-    /// How long the program has run while the kernel took times.
-    pub(super) fn run_time(&self) -> Option<Duration> {
-        self.info("run_time_ns:").map(Duration::from_nanos)
-    }
-
-    fn info(&self, name: &str) -> Option<u64> {
-        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", self.program.as_fd().as_raw_fd())).ok()?;
-        info.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
-    }
-}
+/// A program on a tracepoint.
+pub(super) type Point = Placed<BtfTracePointLink>;
 
 /// As above, for a tracepoint.
-pub(super) fn point_of(ebpf: &mut Ebpf, btf: &Btf, program: &'static str, point: &str) -> Result<Point, ProgramError> {
-    let loaded: &mut BtfTracePoint = ebpf.program_mut(program).ok_or(ProgramError::NotLoaded)?.try_into()?;
-    loaded.load(point, btf)?;
-    let attached = loaded.attach().and_then(|id| loaded.take_link(id));
-    let program = loaded.fd().and_then(|fd| Ok(fd.try_clone()?));
-    loaded.unload()?;
-    Ok(Point { _link: attached?, program: program? })
+pub(super) fn point_of(ebpf: &mut Ebpf, btf: &Btf, program: &str, point: &str) -> Result<Point, ProgramError> {
+    place!(BtfTracePoint, ebpf, program, point, btf)
 }
