@@ -150,15 +150,16 @@ fn the_mode_is_told_with_its_reason() -> Result<()> {
 /// 1.1 % of what the caller saw, who sees the way in and out as well.
 #[test]
 fn quantiles_of_known_sleeps() -> Result<()> {
-    let mut watched = Watched::new("sleep", &["sleep", "20000", "100"])?;
+    let mut watched = Watched::new("sleep", &["sleep", "20000", "97", "300000", "3"])?;
     let said = watched.finish()?;
     let mut seen: Vec<u64> = said.split(',').map(str::parse).collect::<Result<_, _>>()?;
     seen.sort_unstable();
     let totals = watched.totals();
     let waits = totals.latency(Class::Poll, true).context("no histogram")?;
     assert_eq!(waits.count(), 100);
-    // Beyond, the caller may wait for a CPU after its call and before it looks at its clock.
-    for quantile in [0.05, 0.25, 0.5] {
+    // The caller may wait for a CPU after its call and before it looks at its clock: of the short sleeps the upper half is
+    // left out, beside the long ones that wait is nothing.
+    for quantile in [0.05, 0.25, 0.5, 0.99] {
         let expected = seen[((quantile * 100.0) as usize).saturating_sub(1)] as f64 / 1e9;
         let found = waits.quantile(quantile).context("empty")?;
         let error = (found - expected).abs() / expected;
@@ -172,43 +173,47 @@ fn quantiles_of_known_sleeps() -> Result<()> {
 }
 
 /// With clocks on one call in 2^k, calls stay exact, and estimates of their number are unbiased: over 200 runs, each with
-/// draws of its own, the mean error is nil but for luck. Nobody knows the true time spent to the nanosecond, so that sums
-/// are not compared.
+/// draws of its own, the mean error lies within three standard errors of nil. (Nobody knows the time truly spent to the
+/// nanosecond; that sums are unbiased as well, `inferscope_common::sample` shows of the weights.)
 #[test]
 fn sampled_estimates_are_unbiased() -> Result<()> {
-    const RUNS: usize = 200;
-    const CALLS: u64 = 5_000;
-    for k in [2u32, 6] {
-        let mut watched = Watched::new(&format!("sampled{k}"), &["getppid", &CALLS.to_string()])?;
-        watched.host.set_sampling(ID, k);
-        watched.load.run()?;
-        let class = Class::Process as usize;
-        let mut before = watched.totals();
-        let mut errors = Vec::with_capacity(RUNS);
-        for _ in 0..RUNS {
-            watched.load.run()?;
-            let after = watched.totals();
-            let count = |totals: &Totals| totals.latency(Class::Process, false).map_or(0, |found| found.count());
-            assert_eq!(after.calls[class] - before.calls[class], CALLS);
-            let estimate = count(&after) - count(&before);
-            ensure!(estimate.is_multiple_of(1 << k), "weights are 2^k, not {estimate}");
-            errors.push(estimate as f64 - CALLS as f64);
-            before = after;
-        }
-        let mean = errors.iter().sum::<f64>() / RUNS as f64;
-        let variance = errors.iter().map(|error| (error - mean).powi(2)).sum::<f64>() / (RUNS - 1) as f64;
-        let standard_error = (variance / RUNS as f64).sqrt();
-        // Each call is drawn by itself: the number chosen of n scatters by sqrt(n p (1 - p)).
-        let expected = (CALLS as f64 * (f64::from(1u32 << k) - 1.0)).sqrt();
-        println!(
-            "k {k}: mean error {mean:+.1} ± {standard_error:.1}; scatter {:.0}, expected {expected:.0}",
-            variance.sqrt()
-        );
-        // Draws differ from one time to the next: four, so that luck fails this once in 16,000 times.
-        ensure!(mean.abs() <= 4.0 * standard_error, "k {k}: {mean} ± {standard_error}");
-        ensure!((variance.sqrt() / expected - 1.0).abs() < 0.25, "k {k}: scatter {} of {expected}", variance.sqrt());
+    for k in [2, 6] {
+        // Luck alone takes one measurement in 370 further than three standard errors; two in turn, one in 137,000.
+        ensure!(is_unbiased(k)? || is_unbiased(k)?, "k {k}: more than three standard errors, twice");
     }
     Ok(())
+}
+
+fn is_unbiased(k: u32) -> Result<bool> {
+    const RUNS: usize = 200;
+    const CALLS: u64 = 5_000;
+    let mut watched = Watched::new(&format!("sampled{k}"), &["getppid", &CALLS.to_string()])?;
+    watched.host.set_sampling(ID, k);
+    watched.load.run()?;
+    let class = Class::Process as usize;
+    let mut before = watched.totals();
+    let mut errors = Vec::with_capacity(RUNS);
+    for _ in 0..RUNS {
+        watched.load.run()?;
+        let after = watched.totals();
+        let count = |totals: &Totals| totals.latency(Class::Process, false).map_or(0, |found| found.count());
+        assert_eq!(after.calls[class] - before.calls[class], CALLS);
+        let estimate = count(&after) - count(&before);
+        ensure!(estimate.is_multiple_of(1 << k), "weights are 2^k, not {estimate}");
+        errors.push(estimate as f64 - CALLS as f64);
+        before = after;
+    }
+    let mean = errors.iter().sum::<f64>() / RUNS as f64;
+    let variance = errors.iter().map(|error| (error - mean).powi(2)).sum::<f64>() / (RUNS - 1) as f64;
+    let standard_error = (variance / RUNS as f64).sqrt();
+    // Each call is drawn by itself: the number chosen of n scatters by sqrt(n p (1 - p)).
+    let expected = (CALLS as f64 * (f64::from(1u32 << k) - 1.0)).sqrt();
+    println!(
+        "k {k}: mean error {mean:+.1} ± {standard_error:.1}; scatter {:.0}, expected {expected:.0}",
+        variance.sqrt()
+    );
+    ensure!((variance.sqrt() / expected - 1.0).abs() < 0.25, "k {k}: scatter {} of {expected}", variance.sqrt());
+    Ok(mean.abs() <= 3.0 * standard_error)
 }
 
 /// The clock's share can be changed while calls come, and nothing is lost or counted twice.

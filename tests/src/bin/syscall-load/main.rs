@@ -52,7 +52,10 @@ fn perform(words: &[&str]) -> Result<String> {
         Some("bursts") => calls::bursts(number(1)?, number(2)?, number(3)?),
         Some("yield") => calls::give_way(number(1)?),
         Some("ioctl") => calls::ioctl(words.get(1).context("which device?")?, number(2)?),
-        Some("sleep") => waits::sleep(number(1)?, number(2)?),
+        Some("sleep") => {
+            let pairs = (1..words.len()).step_by(2).map(|at| Ok((number(at)?, number(at + 1)?)));
+            waits::sleep(&pairs.collect::<Result<Vec<_>>>()?)
+        }
         Some("convoy") => waits::convoy(number(1)?, number(2)?),
         Some("hang") => waits::hang(number(1)?),
         Some("interrupted") => waits::interrupted(number(1)?),

@@ -14,17 +14,19 @@ use anyhow::{Context, Result, bail, ensure};
 /// Sleeps of a known length by the kernel's own timer; answers how long each took, in nanoseconds.
 ///
 /// The length is what the system call took, seen from outside: a little more than the kernel's part.
-pub(crate) fn sleep(micros: u64, times: u64) -> Result<String> {
+pub(crate) fn sleep(pauses: &[(u64, u64)]) -> Result<String> {
     // Otherwise the kernel puts the end of a sleep off by up to 50 µs, to wake up less often.
     // SAFETY: plain numbers.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
-    let pause = libc::timespec { tv_sec: 0, tv_nsec: micros as libc::c_long * 1000 };
-    let mut took = Vec::with_capacity(times as usize);
-    for _ in 0..times {
-        let begun = Instant::now();
-        // SAFETY: a pause that lives for the call.
-        unsafe { libc::syscall(libc::SYS_nanosleep, &raw const pause, 0) };
-        took.push(begun.elapsed().as_nanos().to_string());
+    let mut took = Vec::new();
+    for &(micros, times) in pauses {
+        let pause = libc::timespec { tv_sec: 0, tv_nsec: micros as libc::c_long * 1000 };
+        for _ in 0..times {
+            let begun = Instant::now();
+            // SAFETY: a pause that lives for the call.
+            unsafe { libc::syscall(libc::SYS_nanosleep, &raw const pause, 0) };
+            took.push(begun.elapsed().as_nanos().to_string());
+        }
     }
     Ok(took.join(","))
 }
