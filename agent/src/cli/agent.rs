@@ -10,7 +10,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::{Watch, sources};
+use super::{Watch, sources, warn_of_unread};
 use crate::bell;
 use crate::config::Config;
 use crate::control;
@@ -43,6 +43,7 @@ async fn serve(config: Config) -> Result<ExitCode> {
     let exporter = Exporter::start(config.export.clone(), identity())?;
     let state = Arc::new(AgentState::default());
     let told = telemetry::start(&telemetry_options(&config), &exporter, Arc::clone(&state))?;
+    warn_of_unread();
     if Signal::ALL.iter().all(|&signal| !exporter.ships(signal)) {
         let mend = "set OTEL_EXPORTER_OTLP_ENDPOINT, or otlp.endpoint in the configuration; `inferscope top` shows what is seen";
         tracing::warn!(mend, "nothing is shipped: no endpoint is set, or shipping is switched off");

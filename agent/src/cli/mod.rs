@@ -57,6 +57,15 @@ impl Watch {
     }
 }
 
+/// Warns of variables that somebody set in vain, once there is a log.
+fn warn_of_unread() {
+    let unread = crate::config::unread(std::env::vars_os());
+    if !unread.is_empty() {
+        let variables = unread.join(", ");
+        tracing::warn!(variables, "set, and not read: docs/configuration.md has the variables that are");
+    }
+}
+
 /// Runs a command to its end.
 pub fn run(cli: Cli) -> ExitCode {
     crate::host::own::keep_little();

@@ -7,14 +7,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::{Watch, sources};
+use super::{Watch, sources, warn_of_unread};
 use crate::bell;
 use crate::clock::monotonic_nanos;
 use crate::model::batch::{Batch, Temporality};
 use crate::model::gpu::DriverState;
 use crate::pipeline::Pipeline;
 use crate::run::{Cadence, run as run_pipeline};
-use crate::view::{Summary, governed, render, render_gpus};
+use crate::view::{Plain, Summary, governed, render, render_gpus};
 
 /// Columns of a screen that tells no width.
 const WIDTH: usize = 160;
@@ -39,6 +39,7 @@ pub(super) struct Options {
 pub(super) fn run(options: Options) -> Result<ExitCode> {
     let config = options.watch.config()?;
     crate::telemetry::log_to_stderr(config.log.level)?;
+    warn_of_unread();
     let mut pipeline = sources::pipeline(&config, Temporality::Delta, &[], false)?;
     if let Some((gpus, _)) = sources::gpus(&config, Temporality::Delta)? {
         pipeline = pipeline.with_gpus(gpus);
@@ -47,14 +48,14 @@ pub(super) fn run(options: Options) -> Result<ExitCode> {
     let (stop, stopped) = bell::stop().context("no pipe")?;
     let mut stop = Some(stop);
     let mut left = options.count.unwrap_or(u64::MAX);
-    let redraw = !options.plain && io::stdout().is_terminal();
+    let mut plain = (options.plain || !io::stdout().is_terminal()).then(|| Plain::new(WIDTH));
     let mut failed = None;
     run_pipeline(&mut pipeline, cadence, &stopped, |pipeline, batch| {
         if left == 0 || stop.is_none() {
             return;
         }
         left -= 1;
-        if let Err(error) = show(pipeline, batch, redraw) {
+        if let Err(error) = show(pipeline, batch, plain.as_mut()) {
             failed = Some(error);
             left = 0;
         }
@@ -70,14 +71,16 @@ pub(super) fn run(options: Options) -> Result<ExitCode> {
     }
 }
 
-fn show(pipeline: &Pipeline, batch: &Batch, redraw: bool) -> io::Result<()> {
+/// Prints what a batch tells: below what was printed before where it is `plain`, else in its place.
+fn show(pipeline: &Pipeline, batch: &Batch, plain: Option<&mut Plain>) -> io::Result<()> {
     let mut summary = Summary::new(pipeline.workloads().map(std::sync::Arc::clone));
     summary.add(batch);
     let mut out = io::stdout().lock();
-    if redraw {
-        out.write_all(HOME_AND_CLEAR.as_bytes())?;
-    }
-    out.write_all(render(&summary.rows(), WIDTH).as_bytes())?;
+    let table = match plain {
+        Some(plain) => plain.render(&summary.rows()),
+        None => HOME_AND_CLEAR.to_owned() + &render(&summary.rows(), WIDTH),
+    };
+    out.write_all(table.as_bytes())?;
     if let Some(gpus) = pipeline.gpus() {
         if let Some((driver, mend)) = gpus.gpus().driver().and_then(|driver| Some((driver, driver.mend()?)))
             && !matches!(driver, DriverState::Absent { .. })

@@ -1,5 +1,7 @@
 //! OpenTelemetry's environment variables, as settings.
 
+use std::ffi::OsString;
+
 use toml::{Table, Value};
 
 use super::error::{Mistakes, Place};
@@ -83,6 +85,28 @@ pub fn process(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
+/// Beginning of the names that are OpenTelemetry's.
+const OURS: &str = "OTEL_";
+/// Characters that a slip of the finger changes, at most.
+const SLIP: usize = 2;
+
+/// Which of these variables look like settings and are none, in order; behind a name the one that may be meant. Values are not
+/// told: they may be secret.
+pub fn unread(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<String> {
+    let names = variables.into_iter().filter(|(_, value)| !value.is_empty());
+    let names = names.map(|(name, _)| name.to_string_lossy().escape_debug().to_string());
+    let known = |name: &str| VARIABLES.iter().any(|variable| variable.name == name);
+    let mut unread: Vec<String> = names.filter(|name| name.starts_with(OURS) && !known(name)).collect();
+    unread.sort_unstable();
+    for name in &mut unread {
+        let distance = |variable: &&Variable| strsim::levenshtein(name, variable.name);
+        if let Some(meant) = VARIABLES.iter().min_by_key(distance).filter(|meant| distance(meant) <= SLIP) {
+            *name = format!("{name} ({}?)", meant.name);
+        }
+    }
+    unread
+}
+
 /// Puts what the variables say over what the file says. An empty variable says nothing.
 pub(super) fn apply(env: &dyn Fn(&str) -> Option<String>, layers: &mut Layers<'_>, mistakes: &mut Mistakes) {
     for variable in VARIABLES {
@@ -161,3 +185,37 @@ impl Reads {
 pub(super) const SERVICE_NAME: &str = "service.name";
 
 const PAIRS: &str = "name=value,name=value with commas, percent signs and spaces percent-encoded";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unread_of(variables: &[(&str, &str)]) -> Vec<String> {
+        unread(variables.iter().map(|(name, value)| (name.into(), value.into())))
+    }
+
+    #[test]
+    fn what_is_set_and_not_read_is_named_without_its_value() {
+        let set = [
+            ("OTEL_TRACES_SAMPLER", "always_off"),
+            ("OTEL_EXPORTER_OTLP_ENDPONT", "http://user:secret@collector:4317"),
+            ("OTEL_EXPORTER_OTLP_METRIC_HEADERS", "key=secret"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "10"),
+            ("OTEL_PROPAGATORS", ""),
+            ("PATH", "/bin"),
+        ];
+        let expected = [
+            "OTEL_BSP_SCHEDULE_DELAY",
+            "OTEL_EXPORTER_OTLP_ENDPONT (OTEL_EXPORTER_OTLP_ENDPOINT?)",
+            "OTEL_EXPORTER_OTLP_METRIC_HEADERS (OTEL_EXPORTER_OTLP_METRICS_HEADERS?)",
+            "OTEL_TRACES_SAMPLER",
+        ];
+        assert_eq!(unread_of(&set), expected);
+    }
+
+    #[test]
+    fn what_is_read_is_not_named() {
+        let all: Vec<_> = VARIABLES.iter().map(|variable| (variable.name, "x")).collect();
+        assert_eq!(unread_of(&all), Vec::<String>::new());
+    }
+}

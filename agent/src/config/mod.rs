@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use tracing::level_filters::LevelFilter;
 
 pub use describe::{Section, Setting, sections};
-pub use env::{VARIABLES, Variable, process};
+pub use env::{VARIABLES, Variable, process, unread};
 pub use error::{ConfigError, Mistake, Place};
 pub use print::default_file;
 pub use schema::schema;

@@ -113,6 +113,13 @@ pub struct Request {
 }
 
 impl Request {
+    /// Whether its outcome is an answer that is no error: a 4xx of other HTTP than generative AI tells of who asked, and an
+    /// HTTP server is not to blame for it.
+    pub fn is_blameless(&self) -> bool {
+        let plain = self.role == Role::Server && self.operation == Operation::Http;
+        plain && matches!(self.outcome, Outcome::Status(400..=499))
+    }
+
     /// A request that went well at `ended`, of which nothing else is known: to be filled in.
     pub fn bare(workload: WorkloadId, role: Role, operation: Operation, ended: u64) -> Self {
         Self {

@@ -5,6 +5,7 @@ use super::text::clean;
 use super::units::{count, duration, rate, share};
 
 /// A column. Neighbours of the same group have its name above them.
+#[derive(Debug)]
 pub(super) struct Column {
     pub(super) group: &'static str,
     pub(super) head: &'static str,
@@ -15,13 +16,18 @@ pub(super) struct Column {
 }
 
 /// How a column takes its room.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     /// As wide as its widest cell; stands to the right.
     Number,
-    /// Between these widths, as there is room; stands to the left.
-    Text { least: usize, most: usize },
+    /// Between these widths, as there is room; stands to the left. Columns that are more dispensable than `before` are left
+    /// out before it is cut.
+    Text { least: usize, most: usize, before: u8 },
 }
+
+/// Names are what tells workloads from each other; without the columns up to this one a row says little.
+const NAME: Kind = Kind::Text { least: 12, most: 40, before: 5 };
+const MODELS: Kind = Kind::Text { least: 10, most: 36, before: u8::MAX };
 
 const fn number(group: &'static str, head: &'static str, dispensable: u8, cell: fn(&Row) -> String) -> Column {
     Column { group, head, dispensable, kind: Kind::Number, cell }
@@ -31,17 +37,22 @@ const fn number(group: &'static str, head: &'static str, dispensable: u8, cell: 
 pub(super) const ASKS: char = '→';
 
 /// The group of columns that are there where a workload has a GPU.
-const GPU: &str = "GPU";
+pub(super) const GPU: &str = "GPU";
 
 /// The columns that these rows need, in their order.
 pub(super) fn columns(rows: &[Row]) -> impl Iterator<Item = &'static Column> {
-    let have_gpus = rows.iter().any(|row| row.watts.is_some() || row.gpu.is_some());
+    let have_gpus = have_gpus(rows);
     COLUMNS.iter().filter(move |column| have_gpus || column.group != GPU)
+}
+
+/// Whether a row has something to say in the columns of GPUs.
+pub(super) fn have_gpus(rows: &[Row]) -> bool {
+    rows.iter().any(|row| row.watts.is_some() || row.gpu.is_some())
 }
 
 /// Every column, in their order.
 static COLUMNS: [Column; 26] = [
-    Column { group: "", head: "workload", dispensable: 0, kind: Kind::Text { least: 12, most: 40 }, cell: name },
+    Column { group: "", head: "workload", dispensable: 0, kind: NAME, cell: name },
     number("", "req/s", 1, |row| or_dash(row.requests_per_second, rate)),
     number("in", "flight", 6, |row| or_dash(row.in_flight, |count| count.to_string())),
     number("", "err", 3, |row| or_dash(row.failed, share)),
@@ -66,7 +77,7 @@ static COLUMNS: [Column; 26] = [
     number("RTT", "p50", 18, |row| or_dash(row.round_trip, duration)),
     number("re-", "sent", 22, |row| count(row.retransmits)),
     number("", "aborts", 20, |row| count(row.aborted)),
-    Column { group: "", head: "models", dispensable: 19, kind: Kind::Text { least: 10, most: 36 }, cell: models },
+    Column { group: "", head: "models", dispensable: 19, kind: MODELS, cell: models },
 ];
 
 fn or_dash<T>(value: Option<T>, text: impl Fn(T) -> String) -> String {

@@ -83,6 +83,7 @@ impl Ends {
         self.all += 1;
         match request.outcome {
             Outcome::Ok => (),
+            Outcome::Status(_) if request.is_blameless() => (),
             Outcome::Aborted => self.aborted += 1,
             Outcome::Status(_) | Outcome::Stream(_) | Outcome::Broken => self.failed += 1,
         }

@@ -1,6 +1,7 @@
 //! Batches as a table for people: what `inferscope top` and the demo print.
 //!
-//! A [`Summary`] adds up batches, [`Summary::rows`] takes the figures from it, and [`render`] makes text of them.
+//! A [`Summary`] adds up batches, [`Summary::rows`] takes the figures from it, and [`render`] makes text of them for a screen,
+//! [`Plain`] for pipes and files.
 //! Names come from the outside: nothing but what has a width of its own on a screen is passed on.
 
 mod columns;
@@ -20,4 +21,4 @@ pub use governed::governed;
 pub use gpus::render_gpus;
 pub use row::{Loss, Row, Spread};
 pub use summary::Summary;
-pub use table::render;
+pub use table::{Plain, render};

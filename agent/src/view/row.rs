@@ -13,7 +13,8 @@ pub struct Row {
     pub requests_per_second: Option<f64>,
     /// Requests under way at the end.
     pub in_flight: Option<i64>,
-    /// Share of finished requests that failed, whoever is to blame; those that the client gave up are not among them.
+    /// Share of finished requests that failed, whoever is to blame; those that the client gave up are not among them, and
+    /// of other HTTP than generative AI no 4xx that the workload answered with.
     pub failed: Option<f64>,
     /// Finished requests that the client gave up.
     pub aborted: u64,

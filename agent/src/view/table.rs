@@ -1,12 +1,15 @@
 //! Rows to text.
 
-use super::columns::{Column, Kind, columns};
+use super::columns::{Column, GPU, Kind, columns, have_gpus};
 use super::notes::notes;
 use super::row::Row;
-use super::text::{fit, pad, width as columns_of};
+use super::text::{fit, fit_name, pad, width as columns_of};
 
 /// Columns between two columns.
 const GAP: usize = 2;
+/// Widths of figures and names that columns which stay have room for.
+const NUMBER: usize = 6;
+const TEXT: usize = 24;
 const NOTHING: &str = "no inference server found yet; watching …";
 
 /// The rows as a table, no line of which is wider than `width` columns; what there is no room for is left out, the
@@ -15,9 +18,46 @@ pub fn render(rows: &[Row], width: usize) -> String {
     if rows.is_empty() {
         return fit(NOTHING, width) + "\n";
     }
-    let mut lines = Table::new(rows, width).lines();
-    lines.extend(notes(rows, width));
-    lines.iter().map(|line| line.trim_end().to_owned() + "\n").collect()
+    let all = columns(rows).map(|column| Shown::new(column, rows)).collect();
+    Table::choose(all, width).text(rows, width)
+}
+
+/// Tables below each other, for pipes and files: which columns there are does not depend on the figures, so that a program
+/// finds them again in the next table. The first workloads decide; the columns of GPUs join with the first GPU.
+#[derive(Debug)]
+pub struct Plain {
+    width: usize,
+    columns: Vec<&'static Column>,
+    have_gpus: bool,
+}
+
+impl Plain {
+    /// Tables of so many screen columns, and of more where columns that stay need them.
+    pub fn new(width: usize) -> Self {
+        Self { width, columns: Vec::new(), have_gpus: false }
+    }
+
+    /// The rows as the next table; what stands below it is as wide as a screen.
+    pub fn render(&mut self, rows: &[Row]) -> String {
+        if rows.is_empty() {
+            return render(rows, self.width);
+        }
+        let joined = have_gpus(rows) && !self.have_gpus;
+        self.have_gpus |= joined;
+        if self.columns.is_empty() {
+            let chosen = Table::choose(Self::shown(columns(rows), rows), self.width);
+            self.columns = chosen.shown.iter().map(|shown| shown.column).collect();
+        } else if joined {
+            let old = |column: &&Column| self.columns.iter().any(|old| std::ptr::eq(*old, *column));
+            self.columns = columns(rows).filter(|column| column.group == GPU || old(column)).collect();
+        }
+        Table::of(Self::shown(self.columns.iter().copied(), rows), self.width).text(rows, self.width)
+    }
+
+    /// The columns with room for the figures of other tables.
+    fn shown(columns: impl Iterator<Item = &'static Column>, rows: &[Row]) -> Vec<Shown> {
+        columns.map(|column| Shown::new(column, rows).roomy()).collect()
+    }
 }
 
 struct Table {
@@ -38,37 +78,58 @@ impl Shown {
         Self { column, cells, width: widest.max(columns_of(column.head)) }
     }
 
-    /// The width without which the column is of no use.
-    fn least(&self) -> usize {
+    /// As wide as figures and names of other rows may be.
+    fn roomy(mut self) -> Self {
+        self.width = self.width.max(if self.column.kind == Kind::Number { NUMBER } else { TEXT });
+        self
+    }
+
+    /// The width that it asks for where the column that is left out next is as `dispensable`.
+    fn asks(&self, dispensable: u8) -> usize {
         match self.column.kind {
             Kind::Number => self.width,
+            Kind::Text { most, before, .. } if dispensable > before => self.width.min(most),
             Kind::Text { least, .. } => self.width.min(least),
         }
     }
 
     fn line(&self, text: &str) -> String {
-        pad(&fit(text, self.width), self.width, self.column.kind == Kind::Number)
+        match self.column.kind {
+            Kind::Number => pad(&fit(text, self.width), self.width, true),
+            Kind::Text { .. } => pad(&fit_name(text, self.width), self.width, false),
+        }
     }
 }
 
 impl Table {
-    /// Chooses as many columns as there is room for.
-    fn new(rows: &[Row], width: usize) -> Self {
-        let mut shown: Vec<Shown> = columns(rows).map(|column| Shown::new(column, rows)).collect();
+    /// As many of the columns as there is room for.
+    fn choose(mut shown: Vec<Shown>, width: usize) -> Self {
         loop {
             widen_for_groups(&mut shown);
-            let least: usize = shown.iter().map(Shown::least).sum::<usize>() + GAP * (shown.len() - 1);
-            if least <= width || shown.len() == 1 {
-                share_out(&mut shown, width.saturating_sub(least));
+            let dispensable = most_dispensable(&shown);
+            if shown.len() == 1 || asked(&shown, dispensable) <= width {
                 break;
             }
-            let dispensable = shown.iter().map(|shown| shown.column.dispensable).max();
-            shown.retain(|shown| Some(shown.column.dispensable) != dispensable);
+            shown.retain(|shown| shown.column.dispensable != dispensable);
         }
-        if let [only] = shown.as_mut_slice() {
+        let mut table = Self::of(shown, width);
+        if let [only] = table.shown.as_mut_slice() {
             only.width = only.width.min(width);
         }
+        table
+    }
+
+    /// These columns, whether there is room for them or not.
+    fn of(mut shown: Vec<Shown>, width: usize) -> Self {
+        widen_for_groups(&mut shown);
+        share_out(&mut shown, width);
         Self { shown }
+    }
+
+    /// The whole text: the table, and what is to be said of it.
+    fn text(&self, rows: &[Row], width: usize) -> String {
+        let lines = self.lines().into_iter().chain(notes(rows, width));
+        lines.map(|line| line.trim_end().to_owned() + "\n").collect()
     }
 
     fn lines(&self) -> Vec<String> {
@@ -116,12 +177,21 @@ fn widen_for_groups(shown: &mut [Shown]) {
     }
 }
 
-/// Gives columns of text what is left, the first one first.
-fn share_out(shown: &mut [Shown], spare: usize) {
-    let mut spare = spare;
+fn most_dispensable(shown: &[Shown]) -> u8 {
+    shown.iter().map(|shown| shown.column.dispensable).max().unwrap_or(0)
+}
+
+/// The width that all of them ask for.
+fn asked(shown: &[Shown], dispensable: u8) -> usize {
+    shown.iter().map(|shown| shown.asks(dispensable)).sum::<usize>() + GAP * shown.len().saturating_sub(1)
+}
+
+/// Gives columns of text what is left beside what they ask for at least, the first one first.
+fn share_out(shown: &mut [Shown], width: usize) {
+    let mut spare = width.saturating_sub(asked(shown, 0));
     for shown in shown {
-        if let Kind::Text { least, most } = shown.column.kind {
-            let least = shown.width.min(least);
+        if let Kind::Text { most, .. } = shown.column.kind {
+            let least = shown.asks(0);
             let more = (shown.width.min(most) - least).min(spare);
             shown.width = least + more;
             spare -= more;

@@ -34,6 +34,18 @@ pub(super) fn fit(text: &str, most: usize) -> String {
     fitted
 }
 
+/// The end of a name that tells it from its like (`:8000`, `@0123abcd`, `#4711`) is no longer than this.
+const LONGEST_END: usize = 12;
+
+/// The same for a name: what is cut out stands before such an end.
+pub(super) fn fit_name(name: &str, most: usize) -> String {
+    let (begin, end) = name.split_at(name.rfind([':', '@', '#']).unwrap_or(name.len()));
+    match most.checked_sub(width(end)) {
+        Some(left @ 2..) if width(name) > most && width(end) <= LONGEST_END => fit(begin, left) + end,
+        _ => fit(name, most),
+    }
+}
+
 /// A clean text with spaces up to so many columns, behind it or before it.
 pub(super) fn pad(text: &str, columns: usize, to_the_right: bool) -> String {
     let spaces = " ".repeat(columns.saturating_sub(width(text)));
@@ -86,12 +98,23 @@ mod tests {
         assert_eq!([fit("abc", 2), fit("abc", 1), fit("abc", 0)], ["a…", "…", ""]);
     }
 
+    #[test]
+    fn the_end_of_a_name_is_kept_where_it_tells() {
+        let name = "inference.slice/vllm.service:8000";
+        assert_eq!(fit_name(name, 33), name);
+        assert_eq!(fit_name(name, 12), "infere…:8000");
+        assert_eq!([fit_name(name, 7), fit_name(name, 6), fit_name(name, 0)], ["i…:8000", "infer…", ""]);
+        assert_eq!(fit_name("模型服务:1", 7), "模型…:1");
+        assert_eq!(fit_name("a:very-long-end-of-it", 12), "a:very-long…");
+    }
+
     proptest! {
         #[test]
         fn widths_are_those_of_the_screen(text in "\\PC{0,20}", any: String, most in 0usize..12) {
             for text in [clean(&text), clean(&any)] {
                 prop_assert_eq!(width(&text), UnicodeWidthStr::width(text.as_str()));
                 prop_assert!(width(&fit(&text, most)) <= most);
+                prop_assert!(width(&fit_name(&text, most)) <= most);
                 prop_assert!(width(&pad(&fit(&text, most), most, true)) == most);
                 prop_assert!(wrap(&text, most).iter().all(|line| width(line) <= most));
             }

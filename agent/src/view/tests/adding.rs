@@ -13,6 +13,7 @@ use crate::model::batch::{Batch, Temporality};
 use crate::model::request::{Operation, Outcome, Request, TokenSource};
 use crate::model::workload::{Engine, Workload, WorkloadId};
 use crate::model::{Limits, Model};
+use crate::view::figures::Ends;
 
 const SECOND: u64 = 1_000_000_000;
 const MILLI: u64 = 1_000_000;
@@ -167,6 +168,30 @@ fn plain_http_has_durations_too() {
     let rows = summary.rows();
     near(rows[0].duration.map(|spread| spread.p99), 0.04);
     assert_eq!((&rows[0].first_token, rows[0].tokens_out, rows[0].models.len()), (&None, None, 0));
+}
+
+/// What is an error in the spans is one in the table.
+#[test]
+fn a_plain_4xx_is_no_error_of_who_answers() {
+    let http = |role, status| Request {
+        operation: Operation::Http,
+        role,
+        outcome: Outcome::Status(status),
+        ..chat(1, 1, 40, 0)
+    };
+    let cases = [
+        (http(Role::Server, 404), 0),
+        (http(Role::Server, 499), 0),
+        (http(Role::Server, 500), 1),
+        (http(Role::Client, 404), 1),
+        (Request { outcome: Outcome::Status(404), ..chat(1, 1, 40, 0) }, 1),
+        (Request { outcome: Outcome::Broken, ..http(Role::Server, 200) }, 1),
+    ];
+    for (request, failed) in cases {
+        let mut ends = Ends::default();
+        ends.add(&request);
+        assert_eq!((ends.all, ends.failed), (1, failed), "{request:?}");
+    }
 }
 
 #[test]

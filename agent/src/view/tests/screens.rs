@@ -108,12 +108,12 @@ fn narrower_screens_have_less() {
     → requests that the workload makes, not those that it serves
     ");
     insta::assert_snapshot!(render(&many(), 80), @"
-                               in        ─── TTFT ───  per token  tokens/s  duration
-    workload        req/s  flight   err    p50    p99        p50       out       p50
-    llama-8b         41.8      12  1.2%  182ms  410ms     11.9ms     9.12k     3.42s
-    → gateway        41.8       –  1.2%  182ms  410ms          –         –     3.42s
-    mixtral.servi…   0.25      12    0%  182ms  410ms     11.9ms    ~9.12k     3.42s
-    idle                –       –     –      –      –          –         –         –
+                                in        ─── TTFT ───  per token  tokens/s
+    workload         req/s  flight   err    p50    p99        p50       out
+    llama-8b          41.8      12  1.2%  182ms  410ms     11.9ms     9.12k
+    → gateway         41.8       –  1.2%  182ms  410ms          –         –
+    mixtral.service   0.25      12    0%  182ms  410ms     11.9ms    ~9.12k
+    idle                 –       –     –      –      –          –         –
     ~ counted by events, where the server tells no usage
     → requests that the workload makes, not those that it serves
     ");
@@ -196,10 +196,10 @@ fn long_names_are_cut() {
     模型服务-生产环境-第一                     41.8      12  1.2%  182ms  410ms  11.9ms  20.3ms  31.0ms  21.4k  9.12k  3.42s  11.3s  310µs    4.10ms        12%    930µs   10.2ms      3.40  84.0µs     3       2  Llama-3.1-8B…
     ");
     insta::assert_snapshot!(render(&rows, 100), @"
-                                   in        ─── TTFT ───  ─ per token ──  ─ tokens/s ─  duration   read
-    workload            req/s  flight   err    p50    p99     p50     p99     in    out       p50    p99
-    kubepods-burstabl…   41.8      12  1.2%  182ms  410ms  11.9ms  20.3ms  21.4k  9.12k     3.42s  310µs
-    模型服务-生产环境…   41.8      12  1.2%  182ms  410ms  11.9ms  20.3ms  21.4k  9.12k     3.42s  310µs
+                                                         in        ─── TTFT ───  per token  tokens/s
+    workload                                  req/s  flight   err    p50    p99        p50       out
+    kubepods-burstable-pod1234.slice/cri-co…   41.8      12  1.2%  182ms  410ms     11.9ms     9.12k
+    模型服务-生产环境-第一                     41.8      12  1.2%  182ms  410ms     11.9ms     9.12k
     ");
 }
 
@@ -243,6 +243,44 @@ fn columns_of_gpus_are_there_where_a_workload_has_one() {
     ");
 }
 
+/// Two servers of one cgroup are told apart by their ports alone.
+#[test]
+fn names_come_before_figures_that_are_less_needed() {
+    let cgroup = "machine.slice/inference-llama-8b";
+    let rows = [8000, 8001].map(|port| row(&format!("{cgroup}:{port}")));
+    insta::assert_snapshot!(render(&rows, 160));
+    for width in 12..260 {
+        let shown = render(&rows, width);
+        assert!(shown.contains(":8000 ") && shown.contains(":8001 ") || width < 20, "{width}\n{shown}");
+        assert!(shown.contains("…:8001\n") || width >= 20 || shown.contains(":8001 "), "{width}\n{shown}");
+    }
+}
+
+/// The lines of names above the columns.
+fn heads(table: &str) -> Vec<String> {
+    table.lines().nth(1).unwrap().split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn columns_of_plain_tables_stay() {
+    let mut plain = Plain::new(160);
+    let idle = Row { name: "vllm".to_owned(), ..Row::default() };
+    assert_eq!(plain.render(&[]), "no inference server found yet; watching …\n");
+    let first = plain.render(std::slice::from_ref(&idle));
+    let long = [row("machine.slice/inference-llama-8b-of-a-very-long-name:8000"), idle.clone()];
+    let busy = plain.render(&long);
+    insta::assert_snapshot!([first.clone(), busy.clone()].join("\n"));
+    assert_eq!(heads(&first), heads(&busy));
+    assert!(busy.contains("…:8000 "), "{busy}");
+    // The first GPU adds its columns; when it is gone, they stay.
+    let with_gpu = plain.render(&[Row { watts: Some(412.4), ..row("vllm") }]);
+    let mut added = heads(&with_gpu);
+    added.retain(|head| !["used", "W", "J/token"].contains(&head.as_str()));
+    assert_eq!(added, heads(&first));
+    assert_eq!(heads(&plain.render(std::slice::from_ref(&idle))), heads(&with_gpu));
+    assert_eq!(plain.render(&[]), "no inference server found yet; watching …\n");
+}
+
 prop_compose! {
     fn any_row()(
         name: String, asks: bool, requests: u64, rate in proptest::option::of(0.0f64..1e12), in_flight: Option<i64>,
@@ -264,6 +302,16 @@ proptest! {
         for line in render(&rows, width).lines() {
             prop_assert!(line.width() <= width, "{} > {width}: {line}", line.width());
         }
+    }
+
+    #[test]
+    fn plain_tables_of_a_run_have_the_same_columns(tables in vec(vec(any_row(), 1..4), 2..5), width in 40usize..200) {
+        let mut plain = Plain::new(width);
+        let without_gpus = |row: Row| Row { gpu: None, watts: None, ..row };
+        let heads: Vec<_> = tables.into_iter().map(|rows| {
+            heads(&plain.render(&rows.into_iter().map(without_gpus).collect::<Vec<_>>()))
+        }).collect();
+        prop_assert!(heads.iter().all(|one| *one == heads[0]), "{heads:?}");
     }
 
     #[test]

@@ -106,7 +106,7 @@ pub(super) fn attributes(request: &Request, engine: Engine, sink: &mut impl Sink
     if request.status != 0 {
         sink.int(attr::STATUS, request.status.into());
     }
-    if let Some(error) = error_type(request, gen_ai) {
+    if let Some(error) = error_type(request) {
         sink.value(attr::ERROR_TYPE, &error);
     }
     if request.started.is_none() {
@@ -142,9 +142,8 @@ fn generative(request: &Request, engine: Engine, sink: &mut impl Sink) {
 }
 
 /// `error.type` as the metrics of the same request have it.
-fn error_type(request: &Request, gen_ai: bool) -> Option<Value> {
-    let blameless = request.role == Role::Server && matches!(request.outcome, Outcome::Status(400..=499));
-    if blameless && !gen_ai { None } else { model::error_type(&request.outcome) }
+fn error_type(request: &Request) -> Option<Value> {
+    if request.is_blameless() { None } else { model::error_type(&request.outcome) }
 }
 
 /// What differs from request to request.
