@@ -218,9 +218,18 @@ impl Agent {
 
     /// Resident memory.
     pub fn rss_mib(&self) -> Result<f64> {
+        self.status_mib("VmRSS:")
+    }
+
+    /// The most memory that was resident at any time.
+    pub fn peak_mib(&self) -> Result<f64> {
+        self.status_mib("VmHWM:")
+    }
+
+    fn status_mib(&self, field: &str) -> Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.pid()))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
-        let kib: f64 = line.split_whitespace().nth(1).context("no VmRSS")?.parse()?;
+        let value = status.lines().find_map(|line| line.strip_prefix(field)?.split_whitespace().next());
+        let kib: f64 = value.with_context(|| format!("no {field}"))?.parse()?;
         Ok(kib / 1024.0)
     }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Options {
 pub(crate) fn demo(checkout: &Checkout, options: &Options) -> Result<()> {
     checkout::need_root("the demo")?;
     build::kernel_half(checkout, &setup::setup(checkout)?)?;
-    let tools = tools::tools(checkout)?;
+    let tools = tools::of_demo(checkout, options.collector)?;
     build::agent(checkout, true)?;
     // The demo starts programs that stand beside it.
     run::run(checkout.cargo().args(["build", "--release", "--package", "inferscope-tests", "--bins"]))?;

@@ -19,6 +19,8 @@ pub(crate) struct Row {
     pub(crate) scenario: &'static str,
     pub(crate) quantity: &'static str,
     pub(crate) requests: usize,
+    /// How often it was measured; the figures are those of the last time.
+    pub(crate) measurements: usize,
     pub(crate) p50_agent_us: f64,
     pub(crate) p50_client_us: f64,
     pub(crate) p99_agent_us: f64,
@@ -50,6 +52,7 @@ pub(crate) fn rows(
             scenario,
             quantity,
             requests: agent.len(),
+            measurements: 1,
             p50_agent_us: us(&agent, 0.5)?,
             p50_client_us: us(&own, 0.5)?,
             p99_agent_us: us(&agent, 0.99)?,

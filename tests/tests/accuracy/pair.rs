@@ -64,7 +64,9 @@ impl<'a> Pair<'a> {
             let joined: Vec<&Span> = seen.iter().filter_map(of).collect();
             ensure!(joined.len() == seen.len(), "{} of {} responses have a span", joined.len(), seen.len());
             let (server, client) = (self.server.kind().name(), self.client.name());
-            let rows = figures::rows(server, client, scenarios[number].name, &joined, &seen);
+            let mut rows = figures::rows(server, client, scenarios[number].name, &joined, &seen);
+            let before = self.rows.get(&number).and_then(|rows| rows.first()).map_or(0, |row| row.measurements);
+            rows.iter_mut().for_each(|row| row.measurements += before);
             if !rows.iter().all(Row::agrees) {
                 self.due.push(number);
             }

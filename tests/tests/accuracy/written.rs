@@ -29,7 +29,8 @@ that a collector received.
 - The tables show the client's quantiles, and behind each by how much the agent's differs.
 - Quantiles of agent and client must agree within 1 % or 200 µs, whichever is more; counts must be equal. A \
 scenario whose figures disagree is measured again, four times at most: a busy machine stops one side between an event and \
-its time stamp now and then, but what the agent gets wrong, it gets wrong every time. All measurements count as requests.
+its time stamp now and then, but what the agent gets wrong, it gets wrong every time. `measured` says how often a scenario was; `n` requests are those of the last time, whose figures \
+these are. All measurements count as requests.
 - Meanwhile Redis, PostgreSQL, memcached, SMTP, NATS, HTTP/2, TLS, random bytes, prose about an endpoint and plain HTTP \
 pass through sockets of the same cgroups: none of it may count as a request for inference.
 
@@ -74,7 +75,7 @@ pub(crate) fn write(
 
 /// One line for each scenario: what the client saw, and behind it by how much the agent's figure differs.
 fn times(rows: &[Row]) -> String {
-    let mut head = vec!["server", "client", "scenario", "n"];
+    let mut head = vec!["server", "client", "scenario", "n", "measured"];
     for quantity in ["TTFT p50 ms", "duration p50 ms", "TPOT p50 ms"] {
         head.extend([quantity, "agent", "p99 ms", "agent"]);
     }
@@ -86,6 +87,7 @@ fn times(rows: &[Row]) -> String {
             first.client.to_owned(),
             first.scenario.to_owned(),
             first.requests.to_string(),
+            first.measurements.to_string(),
         ];
         for quantity in ["ttft", "duration", "tpot"] {
             match line.iter().find(|row| row.quantity == quantity) {

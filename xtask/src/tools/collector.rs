@@ -26,7 +26,9 @@ pub(super) fn collector(checkout: &Checkout) -> Result<PathBuf> {
         return Ok(program);
     }
     let Some(go) = checkout::on_path("go") else {
-        bail!("the OpenTelemetry Collector is written in Go, and there is no `go` on PATH: install Go 1.25 or newer");
+        bail!(
+            "the OpenTelemetry Collector is written in Go, and there is no `go` on PATH: install Go 1.25 or newer, see https://go.dev/doc/install"
+        );
     };
     let version = version(&manifest)?;
     let log = checkout.tools("log/collector.log");

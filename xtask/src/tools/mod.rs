@@ -7,22 +7,30 @@ mod python;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::checkout::Checkout;
 pub(crate) use python::{TORCH, torch};
 
-/// Programs beside the agent.
+/// Programs beside the agent; `None` for those that are not needed.
 pub(crate) struct Tools {
-    collector: PathBuf,
+    collector: Option<PathBuf>,
     python: PathBuf,
-    node: PathBuf,
+    node: Option<PathBuf>,
 }
 
-/// Finds them, and makes what is missing.
+/// Finds all of them, and makes what is missing.
 pub(crate) fn tools(checkout: &Checkout) -> Result<Tools> {
     let (python, node) = (python::python(checkout)?, node::node(checkout)?);
-    Ok(Tools { collector: collector::collector(checkout)?, python, node })
+    Ok(Tools { collector: Some(collector::collector(checkout)?), python, node: Some(node) })
+}
+
+/// The same of those that the demo starts.
+pub(crate) fn of_demo(checkout: &Checkout, with_collector: bool) -> Result<Tools> {
+    let python = python::python(checkout)?;
+    let collector = with_collector.then(|| collector::collector(checkout)).transpose();
+    let collector = collector.context("no Collector for --collector: without it the demo needs none")?;
+    Ok(Tools { collector, python, node: None })
 }
 
 /// The task: prints what a shell has to set for the tests to run without this program.
@@ -44,12 +52,13 @@ impl Tools {
         command.envs(self.named(&checkout.agent()));
     }
 
-    fn named<'a>(&'a self, agent: &'a Path) -> [(&'static str, &'a Path); 4] {
-        [
-            ("INFERSCOPE_BIN", agent),
-            ("INFERSCOPE_COLLECTOR", &self.collector),
-            ("INFERSCOPE_PYTHON", &self.python),
-            ("INFERSCOPE_NODE", &self.node),
-        ]
+    fn named<'a>(&'a self, agent: &'a Path) -> impl Iterator<Item = (&'static str, &'a Path)> {
+        let all = [
+            ("INFERSCOPE_BIN", Some(agent)),
+            ("INFERSCOPE_COLLECTOR", self.collector.as_deref()),
+            ("INFERSCOPE_PYTHON", Some(&*self.python)),
+            ("INFERSCOPE_NODE", self.node.as_deref()),
+        ];
+        all.into_iter().filter_map(|(name, path)| Some((name, path?)))
     }
 }

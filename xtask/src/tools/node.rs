@@ -22,6 +22,10 @@ pub(super) fn node(checkout: &Checkout) -> Result<PathBuf> {
     let major = said.trim().trim_start_matches('v').split('.').next().and_then(|text| text.parse().ok());
     match major {
         Some(OLDEST..) => Ok(node),
-        _ => bail!("{} is {}: Node.js {OLDEST} or newer is needed", node.display(), said.trim()),
+        _ => bail!(
+            "{} is {}: put Node.js {OLDEST} or newer before it on PATH, see https://nodejs.org/en/download",
+            node.display(),
+            said.trim()
+        ),
     }
 }

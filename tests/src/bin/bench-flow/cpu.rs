@@ -38,11 +38,19 @@ pub(crate) struct Row {
     pub(crate) workload_p99_shift_pct: f64,
     pub(crate) workload_p99_shift_pct_ci_low: f64,
     pub(crate) workload_p99_shift_pct_ci_high: f64,
+    /// The clients' median time to the first token without an agent.
+    pub(crate) first_token_p50_us: f64,
     pub(crate) first_token_p50_shift_us: f64,
+    pub(crate) first_token_p50_shift_pct: f64,
+    pub(crate) first_token_p50_shift_pct_ci_low: f64,
+    pub(crate) first_token_p50_shift_pct_ci_high: f64,
+    pub(crate) rounds: usize,
+    /// No further round began, though the median's shift was not known as well as wanted.
+    pub(crate) cut_short: bool,
 }
 
 /// What [`Row::cells`] are.
-pub(crate) const HEAD: [&str; 9] = [
+pub(crate) const HEAD: [&str; 10] = [
     "requests/s",
     "tokens/s",
     "agent user µs per request",
@@ -51,12 +59,18 @@ pub(crate) const HEAD: [&str; 9] = [
     "node CPU added",
     "p50 moved (95 %)",
     "p99 moved (95 %)",
-    "first token p50 moved",
+    "first token p50 moved (95 %)",
+    "rounds",
 ];
 
 impl Row {
     pub(crate) fn cells(&self) -> Vec<String> {
         let moved = |mean: f64, low: f64, high: f64| Shift { mean, low, high }.cell();
+        let first = moved(
+            self.first_token_p50_shift_pct,
+            self.first_token_p50_shift_pct_ci_low,
+            self.first_token_p50_shift_pct_ci_high,
+        );
         vec![
             self.requests_per_s.to_string(),
             self.tokens_per_s.to_string(),
@@ -66,9 +80,22 @@ impl Row {
             format!("{:.2} %", self.node_cpu_added_pct),
             moved(self.workload_p50_shift_pct, self.workload_p50_shift_pct_ci_low, self.workload_p50_shift_pct_ci_high),
             moved(self.workload_p99_shift_pct, self.workload_p99_shift_pct_ci_low, self.workload_p99_shift_pct_ci_high),
-            format!("{:+.1} µs", self.first_token_p50_shift_us),
+            format!("{:+.1} µs of {:.0}: {first}", self.first_token_p50_shift_us, self.first_token_p50_us),
+            format!("{}{}", self.rounds, if self.cut_short { CUT } else { "" }),
         ]
     }
+}
+
+/// Behind the rounds of a row that could have done with more.
+const CUT: &str = "*";
+
+/// Explains the mark, where there is one.
+pub(crate) fn cut_short(rows: &[Row]) -> String {
+    if !rows.iter().any(|row| row.cut_short) {
+        return String::new();
+    }
+    let wanted = Length::FULL.wanted_pct;
+    format!("\n{CUT} The time was up before p50 was known to have moved to within ± {wanted} %.")
 }
 
 /// What the agent needs without requests, in microseconds of a second.
@@ -83,10 +110,9 @@ impl Idle {
     fn measure(cgroup: &Cgroup, length: Length) -> Result<Self> {
         let agent = Setup::new()?.config(FLOWS_ALONE)?.cgroup(cgroup.path()).start()?;
         thread::sleep(length.settled);
-        let seconds = length.run_seconds * u32::try_from(length.most_rounds).unwrap_or(1);
-        eprintln!("  without requests: {seconds} s");
+        eprintln!("  without requests: {} s", length.idle.as_secs());
         let (begun, before, user) = (Instant::now(), agent.cpu()?, agent.user_time()?);
-        thread::sleep(Duration::from_secs(seconds.into()));
+        thread::sleep(length.idle);
         let (used, user, passed) = (agent.cpu()? - before, user.stop()?, begun.elapsed().as_secs_f64());
         agent.stop()?;
         let of = |time: Duration| time.as_secs_f64() * 1e6 / passed;
@@ -128,16 +154,21 @@ impl Run {
 struct Runs {
     without: Vec<Run>,
     with: Vec<Run>,
+    rounds: usize,
+    cut_short: bool,
 }
 
 pub(crate) fn measure(length: Length) -> Result<(Idle, Vec<Row>)> {
     let cgroup = Cgroup::create("cpu")?;
     let idle = Idle::measure(&cgroup, length)?;
     let mut rows: Vec<Row> = Vec::new();
+    let begun = Instant::now();
     for (number, (requests_per_s, tokens)) in RATES.into_iter().enumerate() {
         let parameters = Parameters { requests_per_s, tokens, seconds: length.run_seconds };
         let name = format!("row {} of {}, {requests_per_s} requests/s of {tokens} tokens", number + 1, RATES.len());
-        let runs = runs(&cgroup, parameters, length, &name)?;
+        // What a row leaves of its part is the next ones'.
+        let until = begun + length.rounds.mul_f64((number + 1) as f64 / RATES.len() as f64);
+        let runs = runs(&cgroup, parameters, length, until, &name)?;
         let mut row = runs.row(parameters, idle);
         // User time grows with both; at one rate of requests the difference is the tokens'.
         if let Some(before) = rows.iter().rev().find(|row| row.requests_per_s == requests_per_s) {
@@ -149,10 +180,12 @@ pub(crate) fn measure(length: Length) -> Result<(Idle, Vec<Row>)> {
     Ok((idle, rows))
 }
 
-/// Rounds of runs in the order without, with, with, without, until the median's shift is known well enough.
-fn runs(cgroup: &Cgroup, parameters: Parameters, length: Length, name: &str) -> Result<Runs> {
+/// Rounds of runs in the order without, with, with, without, until the median's shift is known well enough, or another one
+/// would not end in time.
+fn runs(cgroup: &Cgroup, parameters: Parameters, length: Length, until: Instant, name: &str) -> Result<Runs> {
     let mut runs = Runs::default();
-    for round in 1..=length.most_rounds {
+    loop {
+        let begun = Instant::now();
         runs.without.push(Run::of(cgroup, parameters, None)?);
         let agent = Setup::new()?.config(FLOWS_ALONE)?.cgroup(cgroup.path()).start()?;
         thread::sleep(length.settled);
@@ -161,13 +194,16 @@ fn runs(cgroup: &Cgroup, parameters: Parameters, length: Length, name: &str) -> 
         }
         agent.stop()?;
         runs.without.push(Run::of(cgroup, parameters, None)?);
+        runs.rounds += 1;
         let p50 = runs.shift(|run| run.outcome.p50_us);
-        eprintln!("  {name}: round {round} of {} at most, p50 moved {}", length.most_rounds, p50.cell());
-        if round >= length.least_rounds && p50.uncertainty() < length.wanted_pct {
-            break;
+        eprintln!("  {name}: round {}, p50 moved {}", runs.rounds, p50.cell());
+        if runs.rounds >= length.least_rounds {
+            runs.cut_short = p50.uncertainty() > length.wanted_pct;
+            if !runs.cut_short || Instant::now() + begun.elapsed() > until {
+                return Ok(runs);
+            }
         }
     }
-    Ok(runs)
 }
 
 impl Runs {
@@ -179,12 +215,12 @@ impl Runs {
 
     /// How much greater a figure is with the agent, on the average.
     fn added(&self, value: impl Fn(&Run) -> f64) -> f64 {
-        let mean = |runs: &[Run]| runs.iter().map(&value).sum::<f64>() / runs.len() as f64;
-        mean(&self.with) - mean(&self.without)
+        mean(&self.with, &value) - mean(&self.without, &value)
     }
 
     fn row(&self, parameters: Parameters, idle: Idle) -> Row {
         let (p50, p99) = (self.shift(|run| run.outcome.p50_us), self.shift(|run| run.outcome.p99_us));
+        let first = self.shift(|run| run.outcome.first_p50_us);
         let requests = self.with.iter().map(|run| run.outcome.requests).sum::<u64>() as f64;
         let agent: Duration = self.with.iter().map(|run| run.agent).sum();
         let user: Sampled = self.with.iter().map(|run| run.agent_user).sum();
@@ -205,9 +241,19 @@ impl Runs {
             workload_p99_shift_pct: p99.mean,
             workload_p99_shift_pct_ci_low: p99.low,
             workload_p99_shift_pct_ci_high: p99.high,
+            first_token_p50_us: mean(&self.without, |run| run.outcome.first_p50_us),
             first_token_p50_shift_us: self.added(|run| run.outcome.first_p50_us),
+            first_token_p50_shift_pct: first.mean,
+            first_token_p50_shift_pct_ci_low: first.low,
+            first_token_p50_shift_pct_ci_high: first.high,
+            rounds: self.rounds,
+            cut_short: self.cut_short,
         }
     }
+}
+
+fn mean(runs: &[Run], value: impl Fn(&Run) -> f64) -> f64 {
+    runs.iter().map(value).sum::<f64>() / runs.len() as f64
 }
 
 /// Seconds for which the CPUs were busy since boot.

@@ -9,11 +9,14 @@ pub(crate) struct Length {
     pub(crate) settled: Duration,
     /// Seconds of load in one run of a pair.
     pub(crate) run_seconds: u32,
-    /// Rounds of four runs, at least and at most.
+    /// For how long an agent is watched without requests.
+    pub(crate) idle: Duration,
+    /// Rounds of four runs, at least.
     pub(crate) least_rounds: usize,
-    pub(crate) most_rounds: usize,
     /// Half of the interval of the median's shift at which no further round is needed, in percent.
     pub(crate) wanted_pct: f64,
+    /// Past this no further round begins: for all rows together, at first in equal parts.
+    pub(crate) rounds: Duration,
     /// For how long the packets of live streams are counted.
     pub(crate) live: Duration,
 }
@@ -23,18 +26,20 @@ impl Length {
     pub(crate) const FULL: Self = Self {
         settled: Duration::from_secs(16),
         run_seconds: 10,
+        idle: Duration::from_secs(40),
         least_rounds: 3,
-        most_rounds: 4,
-        wanted_pct: 0.9,
+        wanted_pct: 0.3,
+        rounds: Duration::from_secs(900),
         live: Duration::from_secs(20),
     };
     /// To see that it works.
     pub(crate) const QUICK: Self = Self {
         settled: Duration::from_secs(1),
         run_seconds: 2,
+        idle: Duration::from_secs(2),
         least_rounds: 1,
-        most_rounds: 1,
-        wanted_pct: 0.9,
+        wanted_pct: 0.3,
+        rounds: Duration::ZERO,
         live: Duration::from_secs(2),
     };
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{cpu, memory, packets};
 
-const CONFIG: &str = "agent without an OTLP endpoint, host probes and GPUs; loads on loopback, open loop, 5 ms between tokens; best of \
+const CONFIG: &str = "agent without an OTLP endpoint, host probes and GPUs where no row says otherwise; loads on loopback, open loop, 5 ms between tokens; best of \
 repeated runs for packets";
 
 #[derive(Serialize)]
@@ -38,7 +38,7 @@ impl Report {
         if !real {
             return Ok(());
         }
-        report::write_json("flow", self)?;
+        report::merge_json("flow", self, &[("packets", &["case"])])?;
         if !self.packets.is_empty() && !self.cpu.is_empty() && !self.memory.is_empty() {
             report::replace_section(Path::new("docs/benchmarks.md"), "Benchmarks", &text)?;
         }
@@ -61,12 +61,13 @@ impl Report {
                     idle.agent_user_us_per_s, idle.agent_cpu_us_per_s
                 );
             }
+            text += &cpu::cut_short(&self.cpu);
             text += "\nUser time by samples every 50 µs (± by their chance, 95 %), CPU time by the scheduler's clock; what an agent \
                      needs once to look around, and for a server that is new, some milliseconds each, is left out. Servers are watched, their clients are not.\n";
         }
         if !self.memory.is_empty() {
             let rows: Vec<_> = self.memory.iter().map(memory::Row::cells).collect();
-            text += &format!("\n{}", report::table(&["workloads", "resident MiB"], &rows));
+            text += &format!("\n{}\n{}\n", report::table(&memory::HEAD, &rows), memory::compared(&self.memory));
         }
         text
     }

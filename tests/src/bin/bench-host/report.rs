@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use inferscope_tests::machine::Header;
-use inferscope_tests::report::{replace_section, table, write_json};
+use inferscope_tests::report::{merge_json, replace_section, table};
 use serde::Serialize;
 
 use crate::reading::{FlushRow, MemoryRow};
@@ -43,12 +43,12 @@ impl Report {
         })
     }
 
-    /// Prints the tables and writes the JSON; a run of all parts replaces the section of the document.
+    /// Prints the tables and puts them into the JSON; a run of all parts replaces the section of the document.
     #[expect(clippy::print_stdout, reason = "the table is what this binary is run for")]
     pub(crate) fn finish(&self) -> Result<()> {
         let text = self.markdown();
         println!("{text}");
-        write_json("host", self)?;
+        merge_json("host", self, &[("syscalls", &["design", "mode"])])?;
         let whole = [self.syscalls.len(), self.scheduler.len(), self.flush.len(), self.memory.len()];
         if whole.iter().all(|&rows| rows > 0) {
             replace_section(Path::new("docs/benchmarks.md"), "Benchmarks", &text)?;
