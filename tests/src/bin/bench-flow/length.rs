@@ -29,7 +29,7 @@ impl Length {
         idle: Duration::from_secs(40),
         least_rounds: 3,
         wanted_pct: 0.3,
-        rounds: Duration::from_secs(900),
+        rounds: Duration::from_secs(600),
         live: Duration::from_secs(20),
     };
     /// To see that it works.
