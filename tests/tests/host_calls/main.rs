@@ -184,6 +184,7 @@ fn sampled_estimates_are_unbiased() -> Result<()> {
     Ok(())
 }
 
+#[expect(clippy::print_stdout, reason = "the figures behind the answer")]
 fn is_unbiased(k: u32) -> Result<bool> {
     const RUNS: usize = 200;
     const CALLS: u64 = 5_000;
