@@ -3,6 +3,7 @@
 //! A harness for tests, benchmarks and the demo: it starts real servers and clients in cgroups of their own, runs the
 //! agent beside them, and reads what arrives at the other end.
 
+pub mod affinity;
 pub mod agent;
 pub mod ask;
 pub mod cgroup;

@@ -86,7 +86,7 @@ pub fn process(name: &str) -> Option<String> {
 }
 
 /// Beginning of the names that are OpenTelemetry's.
-const OURS: &str = "OTEL_";
+const PREFIX: &str = "OTEL_";
 /// Characters that a slip of the finger changes, at most.
 const SLIP: usize = 2;
 
@@ -96,7 +96,7 @@ pub fn unread(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<
     let names = variables.into_iter().filter(|(_, value)| !value.is_empty());
     let names = names.map(|(name, _)| name.to_string_lossy().escape_debug().to_string());
     let known = |name: &str| VARIABLES.iter().any(|variable| variable.name == name);
-    let mut unread: Vec<String> = names.filter(|name| name.starts_with(OURS) && !known(name)).collect();
+    let mut unread: Vec<String> = names.filter(|name| name.starts_with(PREFIX) && !known(name)).collect();
     unread.sort_unstable();
     for name in &mut unread {
         let distance = |variable: &&Variable| strsim::levenshtein(name, variable.name);

@@ -6,6 +6,7 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::affinity;
 use crate::cgroup::Cgroup;
 
 /// A process that begins when it is told to and says when it is done, then waits to be let go.
@@ -41,14 +42,7 @@ impl Load {
 
     /// Keeps it on a CPU, while it waits to be told.
     pub fn pin(&self, cpu: usize) -> Result<()> {
-        // SAFETY: a zeroed set is empty, and the CPU lies within it.
-        let result = unsafe {
-            let mut set: libc::cpu_set_t = std::mem::zeroed();
-            libc::CPU_SET(cpu, &mut set);
-            libc::sched_setaffinity(self.process().cast_signed(), size_of::<libc::cpu_set_t>(), &raw const set)
-        };
-        ensure!(result == 0, "cannot keep it on CPU {cpu}: {}", std::io::Error::last_os_error());
-        Ok(())
+        affinity::pin(self.process(), cpu)
     }
 
     /// Its number.

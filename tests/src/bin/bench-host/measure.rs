@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 /// Calls in a slice, and slices of a measurement.
 const SLICE: u32 = 2000;
@@ -83,16 +83,4 @@ fn ahead() {
     let priority = libc::sched_param { sched_priority: 1 };
     // SAFETY: a priority that lives for the call. Without it the figures scatter more, and are right all the same.
     unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority) };
-}
-
-/// Binds this thread, and those it starts, to a CPU.
-pub(crate) fn pin(cpu: usize) -> Result<()> {
-    // SAFETY: a zeroed set is empty, and the CPU lies within it.
-    let result = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu, &mut set);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
-    };
-    ensure!(result == 0, "cannot move to CPU {cpu}: {}", std::io::Error::last_os_error());
-    Ok(())
 }

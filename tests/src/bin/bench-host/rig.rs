@@ -8,10 +8,9 @@ use anyhow::{Context, Result, ensure};
 use inferscope::bpf::host::bench::{Attached, Shape, Shapes};
 use inferscope::host::btf::{Btf, VMLINUX};
 use inferscope::model::workload::WorkloadId;
+use inferscope_tests::affinity;
 use inferscope_tests::cgroup::Cgroup;
 use inferscope_tests::host::watch::{Watch, probes_of_the_agent, workload};
-
-use crate::measure::pin;
 
 const OBJECT: &str = "target/ebpf/shapes.bpf.o";
 const TRACEFS: &str = "/sys/kernel/tracing";
@@ -58,7 +57,7 @@ impl Rig {
         host.probes_mut().observe_sched(false);
         let shapes = Shapes::load(&object, &types)?;
         let rig = Self { shapes, host, attached: Attached::default(), watched, beside, mounted };
-        pin(CPU)?;
+        affinity::pin(0, CPU)?;
         Ok(rig)
     }
 

@@ -6,10 +6,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use inferscope_tests::affinity::pin;
 
 /// Runs for `millis` on one CPU without a pause.
 pub(crate) fn spin(millis: u64, cpu: usize) -> Result<String> {
-    pin(cpu)?;
+    pin(0, cpu)?;
     busy(Duration::from_millis(millis));
     Ok(String::new())
 }
@@ -17,7 +18,7 @@ pub(crate) fn spin(millis: u64, cpu: usize) -> Result<String> {
 /// Wakes up every two milliseconds on one CPU and works for half a millisecond, for `millis`. Answers its own books: what the
 /// kernel says of its waits for the CPU in nanoseconds, and how often it got one.
 pub(crate) fn victim(millis: u64, cpu: usize) -> Result<String> {
-    pin(cpu)?;
+    pin(0, cpu)?;
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_millis(millis) {
         busy(Duration::from_micros(500));
@@ -29,7 +30,7 @@ pub(crate) fn victim(millis: u64, cpu: usize) -> Result<String> {
 /// Moves to and fro between the first two CPUs.
 pub(crate) fn migrate(times: u64) -> Result<String> {
     for time in 0..times {
-        pin(time as usize % 2)?;
+        pin(0, time as usize % 2)?;
     }
     Ok(String::new())
 }
@@ -48,15 +49,4 @@ fn busy(time: Duration) {
     while begun.elapsed() < time {
         std::hint::spin_loop();
     }
-}
-
-fn pin(cpu: usize) -> Result<()> {
-    // SAFETY: a zeroed set is empty, and the CPU lies within it.
-    let result = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu, &mut set);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
-    };
-    ensure!(result == 0, "cannot move to CPU {cpu}: {}", std::io::Error::last_os_error());
-    Ok(())
 }
