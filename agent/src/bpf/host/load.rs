@@ -143,8 +143,9 @@ impl Host {
         kfunc::resolve(&mut object, cast.unwrap_or(0));
         let workloads = options.workloads.clamp(1, MAX_SLOTS);
         let rows = options.rows.max(2);
-        let stripes = stripes();
-        let mask = stripes - 1;
+        let cpus = cpus();
+        let stripes = cpus.next_power_of_two().min(MAX_STRIPES);
+        let (mask, shared) = (stripes - 1, u32::from(cpus > stripes));
         let mut traits = calls.traits;
         if members.descriptors.is_err() {
             traits.iter_mut().for_each(|traits| *traits &= !DESCRIPTOR);
@@ -158,6 +159,7 @@ impl Host {
             loader.override_global(name, value, true);
         }
         loader.override_global("FILES_TYPE", &files, true).override_global("STRIPE_MASK", &mask, true);
+        loader.override_global("STRIPES_SHARED", &shared, true);
         loader.override_global("TRAITS", &traits[..], true);
         loader.map_max_entries("WATCHED", BUCKETS).map_max_entries("SYSCALL_COUNTS", workloads * stripes);
         for name in ["SYSCALL_LATENCIES", "SLOT_ROWS", "DISKS"] {
@@ -261,9 +263,10 @@ fn array<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<&'a MapData, LoadErro
     }
 }
 
-/// Copies of the counters: one for each CPU that there can be, up to [`MAX_STRIPES`]; a power of two.
-fn stripes() -> u32 {
+/// CPUs that there can be, by the highest number; more than there are copies of the counters where the kernel does not
+/// say.
+fn cpus() -> u32 {
     let possible = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
     let last = possible.trim().rsplit(['-', ',']).next().and_then(|last| last.parse::<u32>().ok());
-    last.map_or(MAX_STRIPES, |last| (last + 1).next_power_of_two().min(MAX_STRIPES))
+    last.map_or(MAX_STRIPES + 1, |last| last.saturating_add(1))
 }
