@@ -8,7 +8,7 @@
 /// OTLP scale: 32 buckets to a doubling.
 pub const SCALE: u32 = 5;
 /// Buckets in one doubling.
-const PER_OCTAVE: usize = 1 << SCALE;
+pub const PER_OCTAVE: usize = 1 << SCALE;
 /// OTLP bucket index of slot 0, whose lower bound is 2^-24 s (59.6 ns).
 pub const MIN_INDEX: i32 = -24 * PER_OCTAVE as i32;
 /// Number of slots; the last one's upper bound is 2^8 s (256 s). Values outside are clamped.

@@ -1,11 +1,12 @@
 //! A histogram of the kernel half, read where it stands.
 
+use std::mem::offset_of;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use inferscope_common::hist::SLOTS;
-use inferscope_common::slim::SlimHist;
+use inferscope_common::hist::PER_OCTAVE;
+use inferscope_common::slim::{OCTAVES, SlimHist};
 
-/// Two slots to a word, and the sum behind them.
+/// Two slots to a word, behind them the sum, and then what was touched.
 #[derive(Clone, Copy, Debug)]
 pub struct Slim<'a>(&'a [AtomicU64]);
 
@@ -21,7 +22,7 @@ impl<'a> Slim<'a> {
     /// Sum of its values in nanoseconds. It moves with every value but 0, which [`Self::shortest`] counts: while neither
     /// moves, the slots need not be read.
     pub fn sum(self) -> u64 {
-        self.0.last().map_or(0, |word| word.load(Ordering::Relaxed))
+        self.0.get(offset_of!(SlimHist, sum) / size_of::<u64>()).map_or(0, |word| word.load(Ordering::Relaxed))
     }
 
     /// The count of slot 0 as it stands.
@@ -31,12 +32,18 @@ impl<'a> Slim<'a> {
 
     /// Slots in use, with their counts as they stand.
     pub fn slots(self) -> impl Iterator<Item = (usize, u32)> + 'a {
-        let words = self.0.iter().take(SLOTS / 2).enumerate();
-        let pairs = words.map(|(at, word)| (at, word.load(Ordering::Relaxed))).filter(|&(_, pair)| pair != 0);
-        pairs.flat_map(|(at, pair)| {
+        let octaves = (0..OCTAVES).filter(move |&octave| self.is_touched(octave));
+        let words = octaves.flat_map(|octave| octave * PER_OCTAVE / 2..(octave + 1) * PER_OCTAVE / 2);
+        let words = words.filter_map(move |at| Some((at, self.0.get(at)?.load(Ordering::Relaxed))));
+        words.filter(|&(_, pair)| pair != 0).flat_map(|(at, pair)| {
             let [even, odd] = halves(pair);
             [(2 * at, even), (2 * at + 1, odd)]
         })
+    }
+
+    fn is_touched(self, octave: usize) -> bool {
+        let word = self.0.get((offset_of!(SlimHist, touched) + octave) / size_of::<u64>());
+        word.is_some_and(|word| word.load(Ordering::Relaxed).to_ne_bytes()[octave % size_of::<u64>()] != 0)
     }
 }
 

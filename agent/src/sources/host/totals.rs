@@ -45,26 +45,67 @@ fn follow(histogram: &mut Histogram, kernel: Slim<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use std::mem::offset_of;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use inferscope_common::slim::SlimHist;
+    use inferscope_common::hist::PER_OCTAVE;
+    use inferscope_common::slim::{OCTAVES, SlimHist};
 
     use super::*;
 
+    /// A histogram as the kernel half keeps it.
+    struct Kernel(Vec<AtomicU64>);
+
+    impl Kernel {
+        fn new() -> Self {
+            Self((0..size_of::<SlimHist>() / 8).map(|_| AtomicU64::new(0)).collect())
+        }
+
+        /// Sets two slots that share a word.
+        fn set(&self, even: usize, counts: [u32; 2]) {
+            let [low, high] = counts.map(u32::to_ne_bytes);
+            let pair = u64::from_ne_bytes([low, high].concat().try_into().unwrap());
+            self.0[even / 2].store(pair, Ordering::Relaxed);
+            let octave = even / PER_OCTAVE;
+            let touched = &self.0[(offset_of!(SlimHist, touched) + octave) / 8];
+            let mut bytes = touched.load(Ordering::Relaxed).to_ne_bytes();
+            bytes[octave % 8] = 1;
+            touched.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
+        }
+
+        fn set_sum(&self, sum: u64) {
+            self.0[offset_of!(SlimHist, sum) / 8].store(sum, Ordering::Relaxed);
+        }
+
+        fn followed_by(&self, histogram: &mut Histogram) -> (u64, u64) {
+            follow(histogram, Slim::within(&self.0, 0));
+            (histogram.count(), histogram.sum())
+        }
+    }
+
     #[test]
     fn values_of_no_time_are_taken_over() {
-        let words: Vec<AtomicU64> = (0..size_of::<SlimHist>() / 8).map(|_| AtomicU64::new(0)).collect();
-        let mut histogram = Histogram::default();
-        let count = |histogram: &mut Histogram| {
-            follow(histogram, Slim::within(&words, 0));
-            (histogram.count(), histogram.sum())
-        };
-        words[0].store(3, Ordering::Relaxed);
-        assert_eq!(count(&mut histogram), (3, 0));
-        words[1].store(1, Ordering::Relaxed);
-        words[words.len() - 1].store(70, Ordering::Relaxed);
-        assert_eq!(count(&mut histogram), (4, 70));
-        words[0].store(2, Ordering::Relaxed);
-        assert_eq!(count(&mut histogram).0, 1 + u64::from(u32::MAX) + 3);
+        let (kernel, mut histogram) = (Kernel::new(), Histogram::default());
+        kernel.set(0, [3, 0]);
+        assert_eq!(kernel.followed_by(&mut histogram), (3, 0));
+        kernel.set(2, [1, 0]);
+        kernel.set_sum(70);
+        assert_eq!(kernel.followed_by(&mut histogram), (4, 70));
+        kernel.set(0, [2, 0]);
+        assert_eq!(kernel.followed_by(&mut histogram).0, 1 + u64::from(u32::MAX) + 3);
+    }
+
+    #[test]
+    fn every_slot_is_found_where_it_was_touched() {
+        for octave in 0..OCTAVES {
+            let (kernel, mut histogram) = (Kernel::new(), Histogram::default());
+            let (first, last) = (octave * PER_OCTAVE, (octave + 1) * PER_OCTAVE - 1);
+            kernel.set(first, [5, 0]);
+            kernel.set(last - 1, [0, 7]);
+            kernel.set_sum(1);
+            assert_eq!(kernel.followed_by(&mut histogram), (12, 1));
+            let (begin, counts) = histogram.slots();
+            assert_eq!((begin, counts[0], begin + counts.len() - 1, counts[counts.len() - 1]), (first, 5, last, 7));
+        }
     }
 }
