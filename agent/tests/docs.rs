@@ -29,6 +29,9 @@ const LOSSES: &str = "
 ## Loss
 
 Nothing is lost in silence: `inferscope.loss` counts what could not be metered or kept, by `inferscope.loss.cause`.
+
+One thing is not known and so not counted: a response that was under way when its workload began to be watched. Without its head nobody can tell it from
+other bytes; its connection is followed from the next request or answer on.
 ";
 
 const SPANS: &str = "\

@@ -162,7 +162,7 @@ metrics! {
         "From the first SYN to the connection, for connections that the workload opened."
     TcpHandshake "inferscope.tcp.handshake.duration" Histogram "s" Double Own Workload
         []
-        "From SYN-ACK to its acknowledgement, for connections that the workload accepted."
+        "From SYN-ACK to its acknowledgement, for connections that the workload accepted. Where the SYN-ACK was sent twice and the peer has no TCP timestamps, TCP knows no time, and none is counted."
     TcpConnectFailures "inferscope.tcp.connect.failures" Counter "{connection}" Int Own Workload
         [ERROR_TYPE]
         "Connections that the workload tried to open in vain."
@@ -177,7 +177,7 @@ metrics! {
         "TCP segments that passed a second time and were metered once."
     TcpWriteStall "inferscope.tcp.write_stall" Histogram "s" Double Own Workload
         []
-        "How long a peer kept its receive window shut during a response."
+        "How long a peer kept its receive window at zero during a response. Other waits for a peer, as for acknowledgements, are no stall."
     SyscallDuration "inferscope.syscall.duration" Histogram "s" Double Own Workload
         [SYSCALL_CLASS, SYSCALL_KIND]
         "How long system calls took. Those that waited for a peer, an event, a lock or a child are kept apart from work."
