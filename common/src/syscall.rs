@@ -123,7 +123,7 @@ pub const fn is_error(answer: i64) -> bool {
 /// write to the same one. A power of two.
 pub const MAX_STRIPES: u32 = 16;
 
-/// What is counted of a workload's system calls; the sum of its stripes is what holds.
+/// What is counted of a workload's system calls, and that there is news of its disks; the sum of its stripes is what holds.
 #[repr(C, align(64))]
 #[derive(Clone, Copy)]
 pub struct Counts {
@@ -143,8 +143,8 @@ pub struct Counts {
     pub file_bytes_read: u64,
     /// Loss: calls without a time, since there was no memory for their beginning. By weight.
     pub lost_state: u64,
-    /// Zero.
-    pub spare: u64,
+    /// Completions of the slot's block I/O: while it stands, what is counted of that need not be looked at.
+    pub disk: u64,
 }
 
 impl Counts {
@@ -158,7 +158,7 @@ impl Counts {
         restarts: 0,
         file_bytes_read: 0,
         lost_state: 0,
-        spare: 0,
+        disk: 0,
     };
 }
 

@@ -17,7 +17,7 @@ struct Record<T> {
 }
 
 /// The agent looks by itself from time to time: waking it for each record would cost more than the record. It is called
-/// when a quarter of the ring is full, and has the rest of it to get there.
+/// when half of the ring is full, and has the rest of it to get there.
 #[inline(always)]
 fn quietly() -> u64 {
     let ring = (&raw const RECORDS).cast_mut().cast();
@@ -25,7 +25,7 @@ fn quietly() -> u64 {
     let (filled, size) = unsafe {
         (bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA.into()), bpf_ringbuf_query(ring, BPF_RB_RING_SIZE.into()))
     };
-    let full = filled > size / 4;
+    let full = filled > size / 2;
     u64::from(if full { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP })
 }
 

@@ -70,7 +70,7 @@ impl Default for Watch {
             trials: 16,
             longest_rest: Time::seconds(900),
             max_workloads: 255,
-            ring: Size::mib(2),
+            ring: Size::mib(1),
             exchanges: 8192,
             exchange_memory: Size::mib(16),
         }

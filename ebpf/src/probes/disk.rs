@@ -11,6 +11,7 @@ use inferscope_common::watch::{blkio_key, key};
 use crate::host::cgroup::Cgroup;
 use crate::host::{add, member, now, slim, watch};
 use crate::offsets::offsets;
+use crate::probes::syscall::counts;
 
 offsets! {
     /// `request.bio`
@@ -63,6 +64,11 @@ fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
                 slim::record(&raw mut (*way).latency, now().saturating_sub(issued), 1);
             }
         }
+    }
+    // Last, since it says that the rest is there.
+    if let Some(counts) = counts(slot) {
+        // SAFETY: a word of a map value.
+        unsafe { add(&raw mut (*counts).disk, 1) };
     }
     0
 }

@@ -265,8 +265,9 @@ fn number(regs: *const c_void) -> u32 {
     unsafe { member(regs, &REGS_NUMBER) }
 }
 
+/// This CPU's counters of a slot.
 #[inline(always)]
-fn counts(slot: u32) -> Option<*mut Counts> {
+pub(super) fn counts(slot: u32) -> Option<*mut Counts> {
     let mask = STRIPE_MASK.load();
     // SAFETY: asks for the CPU's number.
     let stripe = unsafe { bpf_get_smp_processor_id() } & mask;

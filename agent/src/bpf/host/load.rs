@@ -12,7 +12,7 @@ use inferscope_common::syscall::{Counts, Latencies, MAX_STRIPES, NUMBERS};
 use inferscope_common::watch::{BUCKETS, Bucket, MAX_SLOTS};
 
 use super::calls::Links;
-use super::mapped::{Mapped, Words};
+use super::mapped::{Mapped, OnDemand, Words};
 use super::members::Members;
 use super::table::Table;
 use super::{Host, OFF, SCHED, TRACKER, kfunc};
@@ -183,13 +183,13 @@ impl Host {
         let spun = ebpf.take_map("SPUN").ok_or(LoadError::Map("SPUN"))?;
         let kills = ebpf.take_map("OOM_KILLS").ok_or(LoadError::Map("OOM_KILLS"))?;
         Ok(Self {
-            table: Table(mapped(&ebpf, "WATCHED", BUCKETS)?),
+            table: Table(on_demand(&ebpf, "WATCHED", BUCKETS)?),
             counts: mapped(&ebpf, "SYSCALL_COUNTS", workloads * stripes)?,
             latencies: apart(&ebpf, "SYSCALL_LATENCIES", workloads)?,
             rows: apart(&ebpf, "SCHED_ROWS", rows)?,
             slots: mapped(&ebpf, "SLOT_ROWS", workloads)?,
             control: mapped(&ebpf, "CONTROL", 1)?,
-            disks: apart(&ebpf, "DISKS", workloads)?,
+            disks: on_demand(&ebpf, "DISKS", workloads)?,
             roles: HashMap::try_from(roles).map_err(|error| LoadError::Fill("PROCESS_ROLES", error))?,
             gpu_majors: mapped(&ebpf, "GPU_MAJORS", 1)?,
             spun: PerCpuArray::try_from(spun).map_err(|error| LoadError::Fill("SPUN", error))?,
@@ -249,6 +249,11 @@ impl Host {
 /// All of a small array, or one that the kernel adds to.
 fn mapped<T: Words>(ebpf: &Ebpf, name: &'static str, count: u32) -> Result<Mapped<T>, LoadError> {
     Mapped::whole(array(ebpf, name)?.fd(), count).map_err(|error| LoadError::Mmap(name, error))
+}
+
+/// An array of which a piece is mapped while somebody looks at it.
+fn on_demand<T: Words>(ebpf: &Ebpf, name: &'static str, count: u32) -> Result<OnDemand<T>, LoadError> {
+    OnDemand::new(array(ebpf, name)?.fd(), count).map_err(|error| LoadError::Mmap(name, error))
 }
 
 /// An array whose elements are mapped while somebody uses them.

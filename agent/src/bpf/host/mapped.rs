@@ -30,6 +30,33 @@ unsafe impl Words for sched::Control {}
 // SAFETY: as above.
 unsafe impl Words for disk::Disk {}
 
+/// An array of which a piece is mapped while somebody looks at it: most of it, most of the time, nobody does.
+pub(super) struct OnDemand<T> {
+    array: OwnedFd,
+    count: u32,
+    holds: PhantomData<T>,
+}
+
+impl<T: Words> OnDemand<T> {
+    /// `count` elements of the array behind `array`.
+    pub(super) fn new(array: impl AsFd, count: u32) -> io::Result<Self> {
+        Ok(Self { array: array.as_fd().try_clone_to_owned()?, count, holds: PhantomData })
+    }
+
+    /// One element; none beyond the end.
+    pub(super) fn element(&self, index: u32) -> io::Result<Mapping> {
+        if index >= self.count {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Mapping::new(&self.array, index as usize * size_of::<T>(), size_of::<T>(), Access::ReadWrite)
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> io::Result<Mapping> {
+        Mapping::new(&self.array, 0, self.count as usize * size_of::<T>(), Access::ReadWrite)
+    }
+}
+
 /// The array, mapped for reading and writing: all of it, or the elements that are in use.
 pub(super) struct Mapped<T> {
     array: OwnedFd,

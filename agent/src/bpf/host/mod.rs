@@ -33,9 +33,10 @@ pub use load::{Begin, Calls, LoadError, Options};
 pub use slim::Slim;
 
 use super::hooks::{Hook, HookState};
+use super::mapping::Mapping;
 use super::stats;
 use calls::{Links, Point};
-use mapped::Mapped;
+use mapped::{Mapped, OnDemand};
 use placed::Done;
 use table::Table;
 
@@ -58,7 +59,7 @@ pub struct Host {
     rows: Mapped<Row>,
     slots: Mapped<SlotRows>,
     control: Mapped<Control>,
-    disks: Mapped<Disk>,
+    disks: OnDemand<Disk>,
     roles: HashMap<MapData, u32, u32>,
     /// A bit for each major number.
     gpu_majors: Mapped<[u64; MAJORS / 64]>,
@@ -208,7 +209,7 @@ impl Host {
     /// Gives a slot to a new owner, with nothing counted. `owner` is not 0.
     pub fn bind(&mut self, slot: u32, owner: u16, k: u32) -> io::Result<()> {
         self.latencies.hold(slot)?;
-        self.disks.hold(slot)?;
+        self.disks.element(slot)?.words().iter().for_each(|word| word.store(0, Ordering::Relaxed));
         self.slots.clear(slot);
         for stripe in self.stripes_of(slot) {
             self.counts.clear(stripe);
@@ -219,15 +220,16 @@ impl Host {
         Ok(())
     }
 
-    /// Counts nothing more under a slot and its rows, whatever is still under way.
-    pub fn unbind(&mut self, slot: u32, rows: impl IntoIterator<Item = u32>) {
+    /// Counts nothing more under a slot and its rows, whatever is still under way. After an error the slot is not to be
+    /// given to anybody else: there may be cgroups that are still charged to it.
+    pub fn unbind(&mut self, slot: u32, rows: impl IntoIterator<Item = u32>) -> io::Result<()> {
         self.set_owner(slot, 0);
         self.latencies.release(slot);
-        self.disks.release(slot);
         rows.into_iter().for_each(|row| self.rows.release(row));
-        self.table.remove_slot(slot);
+        let removed = self.table.remove_slot(slot);
         self.moved();
         self.renew();
+        removed
     }
 
     fn set_owner(&self, slot: u32, owner: u32) {
@@ -249,16 +251,17 @@ impl Host {
     }
 
     /// Charges a key of `inferscope_common::watch` to a slot; false when there is no room in the table.
-    pub fn watch(&mut self, key: u64, slot: u32) -> bool {
+    pub fn watch(&mut self, key: u64, slot: u32) -> io::Result<bool> {
         let inserted = self.table.insert(key, slot);
         self.moved();
         inserted
     }
 
     /// Charges a key to nobody.
-    pub fn ignore(&mut self, key: u64) {
-        self.table.remove(key);
+    pub fn ignore(&mut self, key: u64) -> io::Result<()> {
+        let removed = self.table.remove(key);
         self.moved();
+        removed
     }
 
     /// Charges a process, and the children that it has from now on, to a binding; where its cgroup is charged by
@@ -344,6 +347,7 @@ impl Host {
             sum.restarts = sum.restarts.wrapping_add(counts.restarts);
             sum.file_bytes_read = sum.file_bytes_read.wrapping_add(counts.file_bytes_read);
             sum.lost_state = sum.lost_state.wrapping_add(counts.lost_state);
+            sum.disk = sum.disk.wrapping_add(counts.disk);
         }
         sum
     }
@@ -369,14 +373,9 @@ impl Host {
         Role::ALL.into_iter().filter(move |&role| wanted[role as usize] != 0)
     }
 
-    /// A slot's block I/O as it stands: requests, errors, bytes and latency of a direction.
-    pub fn disk(&self, slot: u32, direction: Direction) -> ([u64; 3], Slim<'_>) {
-        let at = direction as usize * size_of::<Way>();
-        let words = self.disks.words(slot);
-        let mut counters = [0; 3];
-        let first = words.get(at / size_of::<u64>()..).unwrap_or_default();
-        counters.iter_mut().zip(first).for_each(|(to, word)| *to = word.load(Ordering::Relaxed));
-        (counters, Slim::within(words, at + offset_of!(Way, latency)))
+    /// A slot's block I/O.
+    pub fn disk(&self, slot: u32) -> io::Result<DiskWords> {
+        self.disks.element(slot).map(DiskWords)
     }
 
     /// Loss: switches that were not counted, and cgroups that were not noted.
@@ -410,6 +409,20 @@ impl Host {
                 take(unsafe { item.as_ptr().cast::<OomKill>().read_unaligned() });
             }
         }
+    }
+}
+
+/// Block I/O of a slot, mapped.
+pub struct DiskWords(Mapping);
+
+impl DiskWords {
+    /// As it stands: requests, errors, bytes and latency of a direction.
+    pub fn way(&self, direction: Direction) -> ([u64; 3], Slim<'_>) {
+        let at = direction as usize * size_of::<Way>();
+        let mut counters = [0; 3];
+        let first = self.0.words().get(at / size_of::<u64>()..).unwrap_or_default();
+        counters.iter_mut().zip(first).for_each(|(to, word)| *to = word.load(Ordering::Relaxed));
+        (counters, Slim::within(self.0.words(), at + offset_of!(Way, latency)))
     }
 }
 

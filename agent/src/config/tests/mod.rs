@@ -25,7 +25,7 @@ fn nothing_set_is_a_view_of_this_machine() {
     let config = Config::load(None, &|_| None).unwrap();
     assert_eq!((&config.export.metrics, &config.export.traces, &config.export.logs), (&None, &None, &None));
     assert!(config.watch.discover && config.watch.cgroups.is_empty());
-    assert_eq!((config.kernel.workloads, config.kernel.ring_bytes), (256, 2 << 20), "slot 0 is nobody's");
+    assert_eq!((config.kernel.workloads, config.kernel.ring_bytes), (256, 1 << 20), "slot 0 is nobody's");
     assert_eq!(config.wire, wire::Limits::default());
     assert_eq!(config.cadence, Cadence { metrics: Duration::from_secs(10), requests: None });
     assert_eq!(config.model.temporality, Temporality::Cumulative);

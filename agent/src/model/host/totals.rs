@@ -31,6 +31,8 @@ pub struct Totals {
     pub roles: [Option<Box<RoleTotals>>; ROLES],
     /// Block I/O by [`inferscope_common::disk::Direction`].
     pub disk: [DiskTotals; 2],
+    /// Completions of block I/O, in whole or in part: what `disk` is as of.
+    pub disk_steps: u64,
 }
 
 /// Threads of one role.

@@ -181,8 +181,12 @@ impl Host {
         // The cgroup itself comes first: from then on the kernel notes by itself what comes up below it.
         let root = !observed.cgroup.join("cgroup.type").exists();
         let below = if root { Vec::new() } else { processes::cgroups_below(&observed.cgroup) };
-        let noted = std::iter::once(cgroup).chain(below).all(|id| self.note(observed, key(id), slot));
-        if noted { Ok(()) } else { Err(ObserveError::Crowded(observed.cgroup.clone())) }
+        for id in std::iter::once(cgroup).chain(below) {
+            if !self.note(observed, key(id), slot)? {
+                return Err(ObserveError::Crowded(observed.cgroup.clone()));
+            }
+        }
+        Ok(())
     }
 
     /// Ceases to watch a workload.
@@ -195,7 +199,8 @@ impl Host {
             });
             if needed == 0 {
                 self.keys.remove(key);
-                self.probes.ignore(*key);
+                // Where that fails, so does what follows.
+                drop(self.probes.ignore(*key));
             }
         }
         for process in observed.claimed.iter().flatten() {
@@ -205,8 +210,10 @@ impl Host {
             // A role that is not there is as good as removed.
             drop(self.probes.set_role(*process, None));
         }
-        self.probes.unbind(observed.slot, observed.rows.iter().flatten().copied());
-        self.free.push_back(observed.slot);
+        match self.probes.unbind(observed.slot, observed.rows.iter().flatten().copied()) {
+            Ok(()) => self.free.push_back(observed.slot),
+            Err(error) => tracing::warn!(%error, slot = observed.slot, "a slot stays unused: it cannot be cleared"),
+        }
         self.free_rows.extend(observed.rows.iter().flatten());
     }
 
@@ -238,7 +245,7 @@ impl Host {
         if observed.claimed.is_none() && !observed.keys.contains(&key) {
             let slot = observed.slot;
             // Without room for it the requests go uncounted, and nothing else does.
-            self.note(&mut observed, key, slot);
+            drop(self.note(&mut observed, key, slot));
         }
         self.observed.insert(id, observed);
     }
@@ -317,11 +324,11 @@ impl Host {
     }
 
     /// Charges a key to a slot; false when there is no room. Who came first keeps what two workloads would share.
-    fn note(&mut self, observed: &mut Observed, key: u64, slot: u32) -> bool {
+    fn note(&mut self, observed: &mut Observed, key: u64, slot: u32) -> io::Result<bool> {
         let count = self.keys.entry(key).or_default();
         *count += 1;
         observed.keys.push(key);
-        *count > 1 || self.probes.watch(key, slot)
+        if *count > 1 { Ok(true) } else { self.probes.watch(key, slot) }
     }
 
     fn give_row(&mut self, observed: &mut Observed, role: Role) -> io::Result<()> {

@@ -27,11 +27,17 @@ pub(super) fn update(totals: &mut Totals, host: &Host, slot: u32, rows: &[Option
         follow(&mut of_role.run_delay, run_delay);
         follow(&mut of_role.blocked, blocked);
     }
-    for direction in Direction::ALL {
-        let (counters, latency) = host.disk(slot, direction);
-        let way = &mut totals.disk[direction as usize];
-        [way.requests, way.errors, way.bytes] = counters;
-        follow(&mut way.latency, latency);
+    // Few workloads have any, and to look is dear. What cannot be mapped now is looked at the next time.
+    if counts.disk != totals.disk_steps
+        && let Ok(disk) = host.disk(slot)
+    {
+        totals.disk_steps = counts.disk;
+        for direction in Direction::ALL {
+            let (counters, latency) = disk.way(direction);
+            let way = &mut totals.disk[direction as usize];
+            [way.requests, way.errors, way.bytes] = counters;
+            follow(&mut way.latency, latency);
+        }
     }
 }
 
