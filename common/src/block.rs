@@ -3,7 +3,7 @@
 //! One element of one memory-mapped array: the kernel adds in place, the agent reads without a
 //! system call. Words only grow; the agent subtracts what it read before.
 
-use crate::hist;
+use crate::hist::HistWords;
 
 /// Counters of a workload. The number is the word's place in the block.
 #[repr(u32)]
@@ -112,16 +112,6 @@ impl Hist {
 /// Words of counters; some are spare.
 pub const COUNTERS: usize = 32;
 
-/// One histogram: counts by slot, and the sum of all values.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct HistWords {
-    /// Values counted, by [`hist::slot`].
-    pub slots: [u64; hist::SLOTS],
-    /// Sum of the values in nanoseconds.
-    pub sum: u64,
-}
-
 /// Everything that the kernel counts for a workload.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -135,12 +125,12 @@ pub struct Block {
 impl Block {
     /// A block in which nothing was counted.
     pub const fn zeroed() -> Self {
-        Self { counters: [0; COUNTERS], hists: [HistWords { slots: [0; hist::SLOTS], sum: 0 }; Hist::ALL.len()] }
+        Self { counters: [0; COUNTERS], hists: [HistWords::ZERO; Hist::ALL.len()] }
     }
 }
 
 const _: () = assert!(Counter::ALL.len() <= COUNTERS);
-const _: () = assert!(size_of::<Block>() == 8 * (COUNTERS + Hist::ALL.len() * (hist::SLOTS + 1)));
+const _: () = assert!(size_of::<Block>() == 8 * COUNTERS + Hist::ALL.len() * size_of::<HistWords>());
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! Block I/O of a workload.
 
-use crate::slim::SlimHist;
+use crate::hist::HistWords;
 
 /// Which way the bytes go.
 #[repr(u32)]
@@ -28,11 +28,11 @@ pub struct Way {
     /// Bytes that passed.
     pub bytes: u64,
     /// From issue to completion.
-    pub latency: SlimHist,
+    pub latency: HistWords,
 }
 
 /// By [`Direction`].
 pub type Disk = [Way; 2];
 
 /// Nothing counted.
-pub const ZERO: Disk = [Way { requests: 0, errors: 0, bytes: 0, latency: SlimHist::ZERO }; 2];
+pub const ZERO: Disk = [Way { requests: 0, errors: 0, bytes: 0, latency: HistWords::ZERO }; 2];

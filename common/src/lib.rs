@@ -21,7 +21,6 @@ pub mod sample;
 mod samples;
 pub mod sched;
 pub mod shape;
-pub mod slim;
 pub mod sniff;
 pub mod syscall;
 pub mod watch;

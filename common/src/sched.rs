@@ -1,6 +1,6 @@
 //! How a workload's threads get and lose the CPU, by their role in it.
 
-use crate::slim::SlimHist;
+use crate::hist::HistWords;
 
 /// What a thread does in its workload, as far as names tell. A bounded set.
 #[repr(u8)]
@@ -84,14 +84,14 @@ pub struct Row {
     /// By [`Counter`].
     pub counters: [u64; COUNTERS],
     /// From runnable to running, once for each time that a thread got a CPU.
-    pub run_delay: SlimHist,
+    pub run_delay: HistWords,
     /// From giving the CPU up to being runnable again.
-    pub blocked: SlimHist,
+    pub blocked: HistWords,
 }
 
 impl Row {
     /// Nothing counted.
-    pub const ZERO: Self = Self { counters: [0; COUNTERS], run_delay: SlimHist::ZERO, blocked: SlimHist::ZERO };
+    pub const ZERO: Self = Self { counters: [0; COUNTERS], run_delay: HistWords::ZERO, blocked: HistWords::ZERO };
 }
 
 /// What the agent and the kernel tell each other about all workloads.

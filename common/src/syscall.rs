@@ -1,6 +1,6 @@
 //! Calls, errors and latencies of a workload's system calls, by class.
 
-use crate::slim::SlimHist;
+use crate::hist::HistWords;
 
 /// What a system call is about.
 #[repr(u8)]
@@ -163,7 +163,7 @@ impl Counts {
 }
 
 /// Latencies of a workload's system calls, by [`Class::hist`].
-pub type Latencies = [SlimHist; HISTS];
+pub type Latencies = [HistWords; HISTS];
 
 const _: () = assert!(size_of::<Counts>() == 256);
 const _: () = assert!(Class::ALL.len() == CLASSES);

@@ -2,10 +2,11 @@
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics, asm_experimental_arch)]
-#![expect(internal_features, reason = "the target has no stable atomic addition; `block` wraps the intrinsic once")]
+#![expect(internal_features, reason = "the target has no stable atomic addition; `hist` wraps the intrinsic")]
 
 mod block;
 mod exchange;
+mod hist;
 mod host;
 mod maps;
 mod offsets;

@@ -1,24 +1,25 @@
 //! The kernel's blocks, mapped into the agent: read without a system call.
 
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
-use inferscope_common::block::{Block, COUNTERS, Counter, Hist};
-use inferscope_common::hist::SLOTS;
+use inferscope_common::block::{Block, Counter, Hist};
+use inferscope_common::hist::HistWords;
 
+use super::live::LiveHist;
 use super::mapping::{Access, Mapping};
 
-const WORDS: usize = size_of::<Block>() / size_of::<u64>();
-/// Words up to the end of the first histogram, [`Hist::EventGap`].
-const HEAD: usize = COUNTERS + SLOTS;
+/// Bytes up to the end of the first histogram, [`Hist::EventGap`].
+const HEAD: usize = offset_of!(Block, hists) + size_of::<HistWords>();
 const _: () = assert!(Hist::EventGap as usize == 0);
 
 /// How far a workload is: counts that only grow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Steps {
-    /// Events with content that it streamed.
-    pub events: u64,
+    /// Events with content that it streamed, modulo 2^32.
+    pub events: u32,
     /// Requests that it began to receive.
     pub begun: u64,
     /// Those that ended.
@@ -44,30 +45,29 @@ impl Blocks {
 
     /// Maps one block, read-only.
     pub(super) fn map(&self, index: u32) -> io::Result<MappedBlock> {
-        self.words(index, WORDS).map(MappedBlock)
+        self.words(index, size_of::<Block>()).map(MappedBlock)
     }
 
     /// Reads the beginning of one block alone.
     pub(super) fn steps(&self, index: u32) -> io::Result<Steps> {
         let head = self.words(index, HEAD)?;
-        let words = || head.words().iter().map(|word| word.load(Ordering::Relaxed));
-        let counter = |counter: Counter| words().nth(counter as usize).unwrap_or(0);
+        let counter = |counter: Counter| counter_of(&head, counter as usize);
         // Events that follow another one are counted by the histogram of their gaps alone.
-        let gaps = words().skip(COUNTERS).fold(0, u64::wrapping_add);
+        let gaps = hist_of(&head, Hist::EventGap).slots();
         Ok(Steps {
-            events: counter(Counter::Events).wrapping_add(gaps),
+            events: gaps.fold(counter(Counter::Events) as u32, |sum, (_, count)| sum.wrapping_add(count)),
             begun: counter(Counter::RequestsBegun),
             ended: counter(Counter::RequestsEnded),
         })
     }
 
-    /// Maps the first words of a block.
-    fn words(&self, index: u32, words: usize) -> io::Result<Mapping> {
+    /// Maps the first bytes of a block.
+    fn words(&self, index: u32, bytes: usize) -> io::Result<Mapping> {
         if index >= self.count {
             return Err(io::Error::new(io::ErrorKind::NotFound, "no such block"));
         }
         let begin = index as usize * size_of::<Block>();
-        Mapping::new(&self.array, begin, words * size_of::<u64>(), Access::Read)
+        Mapping::new(&self.array, begin, bytes, Access::Read)
     }
 }
 
@@ -75,12 +75,23 @@ impl Blocks {
 pub struct MappedBlock(Mapping);
 
 impl MappedBlock {
-    /// Copies the block. The kernel goes on adding: each word is whole, the words are not of one instant.
+    /// Copies the block over an earlier copy, or over an empty one. The kernel goes on adding: each word is whole, the
+    /// words are not of one instant.
     pub fn read(&self, into: &mut Block) {
-        // SAFETY: a block is that many words and nothing else.
-        let into = unsafe { &mut *std::ptr::from_mut(into).cast::<[u64; WORDS]>() };
-        for (to, from) in into.iter_mut().zip(self.0.words()) {
-            *to = from.load(Ordering::Relaxed);
+        for (place, to) in into.counters.iter_mut().enumerate() {
+            *to = counter_of(&self.0, place);
+        }
+        for hist in Hist::ALL {
+            hist_of(&self.0, hist).copy(&mut into.hists[hist as usize]);
         }
     }
+}
+
+fn counter_of(block: &Mapping, place: usize) -> u64 {
+    let word = block.words().get(offset_of!(Block, counters) / size_of::<u64>() + place);
+    word.map_or(0, |word| word.load(Ordering::Relaxed))
+}
+
+fn hist_of(block: &Mapping, hist: Hist) -> LiveHist<'_> {
+    LiveHist::within(block.words(), offset_of!(Block, hists) + hist as usize * size_of::<HistWords>())
 }

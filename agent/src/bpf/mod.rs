@@ -4,6 +4,7 @@ pub mod bench;
 mod blocks;
 mod hooks;
 pub mod host;
+mod live;
 mod load;
 mod mapping;
 pub mod object;
@@ -22,6 +23,7 @@ use inferscope_common::flow::SlotKey;
 
 pub use blocks::{MappedBlock, Steps};
 pub use hooks::{Hook, HookState};
+pub use live::LiveHist;
 pub use load::{LoadError, Options};
 pub use records::Record;
 pub use stats::RunStats;

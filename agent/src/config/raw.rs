@@ -46,7 +46,7 @@ pub(super) struct Watch {
     /// Longest time between two trials of one server: the time doubles from trial to trial.
     #[schemars(extend("x-minimum" = "1s", "x-maximum" = "1day"))]
     pub(super) longest_rest: Time,
-    /// Workloads watched at the same time, at most. Each takes 137 KiB of kernel memory, 56 of them without the host's probes.
+    /// Workloads watched at the same time, at most. Each takes 110 KiB of kernel memory, 28 of them without the host's probes.
     #[schemars(range(min = 1, max = 4095))]
     pub(super) max_workloads: u32,
     /// Memory for records on their way from the kernel: a power of two. What finds it full is counted as loss.

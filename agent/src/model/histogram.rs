@@ -1,7 +1,6 @@
 //! A histogram of durations: the slots in use, and what goes with them.
 
-use inferscope_common::block::HistWords;
-use inferscope_common::hist;
+use inferscope_common::hist::{self, HistWords};
 
 /// Counts by [`hist::slot`], kept only between the lowest and the highest slot in use.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -27,11 +26,11 @@ impl Histogram {
     /// ahead of the counts; the next reading makes it up.
     pub fn grow(&mut self, now: &HistWords, before: &mut Self) {
         self.from_kernel = true;
-        for (slot, &count) in now.slots.iter().enumerate() {
-            let last = before.count_at(slot);
-            if count != last {
-                *self.slot_mut(slot) += grown(count, last);
-                *before.slot_mut(slot) = count;
+        for (slot, count) in now.in_use() {
+            let growth = count.wrapping_sub(before.count_at(slot) as u32);
+            if growth != 0 {
+                *self.slot_mut(slot) += u64::from(growth);
+                *before.slot_mut(slot) = count.into();
             }
         }
         self.sum = self.sum.wrapping_add(grown(now.sum, before.sum));
@@ -157,11 +156,8 @@ mod tests {
     }
 
     fn words(values: &[u64]) -> HistWords {
-        let mut words = HistWords { slots: [0; hist::SLOTS], sum: 0 };
-        for &nanos in values {
-            words.slots[hist::slot(nanos)] += 1;
-            words.sum += nanos;
-        }
+        let mut words = HistWords::ZERO;
+        values.iter().for_each(|&nanos| words.record(nanos));
         words
     }
 

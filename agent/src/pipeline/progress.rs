@@ -52,7 +52,7 @@ impl Progress {
         let (finished, carried) = (std::mem::take(&mut self.finished), std::mem::take(&mut self.carried));
         let Some(before) = self.last.replace(now) else { return };
         let events = now.events.wrapping_sub(before.events);
-        self.tokens += plain + self.tokens_of(events);
+        self.tokens += plain + self.tokens_of(events.into());
         let (begun, ended) = (now.begun.wrapping_sub(before.begun), now.ended.wrapping_sub(before.ended));
         let active = (self.active + begun).saturating_sub(ended);
         let stayed = self.active.saturating_sub(carried).min(active);
@@ -91,7 +91,7 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn steps(events: u64, begun: u64, ended: u64) -> Steps {
+    fn steps(events: u32, begun: u64, ended: u64) -> Steps {
         Steps { events, begun, ended }
     }
 

@@ -3,7 +3,6 @@
 pub(crate) mod cgroup;
 pub(crate) mod descriptor;
 pub(crate) mod running;
-pub(crate) mod slim;
 pub(crate) mod storage;
 pub(crate) mod task;
 pub(crate) mod watch;
@@ -11,7 +10,6 @@ pub(crate) mod watch;
 use aya_ebpf::Global;
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use core::ffi::c_void;
-use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 /// Reads a member at an offset that the agent took from BTF.
 ///
@@ -22,16 +20,6 @@ use core::intrinsics::{AtomicOrdering, atomic_xadd};
 pub(crate) unsafe fn member<T: Copy>(base: *const c_void, offset: &Global<u32>) -> T {
     // SAFETY: the caller's.
     unsafe { *base.byte_add(offset.load() as usize).cast::<T>() }
-}
-
-/// Adds to a word of a map, atomically.
-///
-/// # Safety
-/// `word` must lie in a map value.
-#[inline(always)]
-pub(crate) unsafe fn add(word: *mut u64, amount: u64) {
-    // SAFETY: the caller's.
-    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(word, amount) };
 }
 
 /// The machine's clock, in nanoseconds.

@@ -5,10 +5,10 @@ use aya_ebpf::btf_maps::Array;
 use aya_ebpf::macros::btf_map;
 use inferscope_common::watch::{self, BY_PROCESS, Bucket, KERNEL};
 
-use super::add;
 use super::cgroup::Cgroup;
 use super::storage::MARKS;
 use super::task::Task;
+use crate::hist::add;
 
 /// Slots by cgroup. The agent sets the number of buckets when it loads.
 #[btf_map]

@@ -8,8 +8,9 @@ use core::ffi::c_void;
 use inferscope_common::disk::{Direction, Disk};
 use inferscope_common::watch::{blkio_key, key};
 
+use crate::hist::{self, add};
 use crate::host::cgroup::Cgroup;
-use crate::host::{add, member, now, slim, watch};
+use crate::host::{member, now, watch};
 use crate::offsets::offsets;
 use crate::probes::syscall::counts;
 
@@ -61,7 +62,7 @@ fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
                 add(&raw mut (*way).errors, 1);
             }
             if issued != 0 {
-                slim::record(&raw mut (*way).latency, now().saturating_sub(issued), 1);
+                hist::record(&raw mut (*way).latency, now().saturating_sub(issued), 1);
             }
         }
     }

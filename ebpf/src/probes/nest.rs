@@ -5,10 +5,11 @@ use aya_ebpf::programs::BtfTracePointContext;
 use core::ffi::c_void;
 use inferscope_common::watch::{BY_PROCESS, key};
 
+use crate::hist::add;
 use crate::host::cgroup::Cgroup;
 use crate::host::storage::MARKS;
 use crate::host::task::Task;
-use crate::host::{add, running, watch};
+use crate::host::{running, watch};
 
 #[btf_tracepoint(function = "cgroup_mkdir")]
 fn cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {

@@ -11,9 +11,10 @@ use core::ffi::c_void;
 use inferscope_common::sched::{Counter, Name, ROLES, Role, Row, SlotRows};
 use inferscope_common::watch::binding;
 
+use crate::hist::{self, add};
 use crate::host::storage::{Seen, State, TASKS};
 use crate::host::task::Task;
-use crate::host::{add, now, running, slim};
+use crate::host::{now, running};
 use crate::probes::syscall;
 
 /// Rows. The agent sets their number when it loads; row 0 is nobody's.
@@ -131,11 +132,11 @@ fn leave(task: Task, slot: u32, since: u64, now: u64, task_state: u32) {
     // SAFETY: histograms of a map value.
     unsafe {
         if state.joined == 0 {
-            slim::record(&raw mut (*row).run_delay, delay, 1);
+            hist::record(&raw mut (*row).run_delay, delay, 1);
         }
         if state.off_since != 0 && since > state.off_since {
             // What it then waited for a CPU is told apart.
-            slim::record(&raw mut (*row).blocked, (since - state.off_since).saturating_sub(delay), 1);
+            hist::record(&raw mut (*row).blocked, (since - state.off_since).saturating_sub(delay), 1);
         } else if state.off_since != 0 {
             // Nobody saw it come back.
             add(&raw mut (*control).lost, 1);

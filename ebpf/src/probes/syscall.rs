@@ -13,13 +13,16 @@ use core::arch::asm;
 use core::ffi::c_void;
 use inferscope_common::sample;
 use inferscope_common::syscall::traits::{DESCRIPTOR, FORKS, NO_ERROR, READS, UNTIMED, WAITS, class, with_class};
-use inferscope_common::syscall::{CLASSES, Class, Counts, HISTS, Latencies, NUMBERS, hist, is_error, is_restart};
+use inferscope_common::syscall::{
+    CLASSES, Class, Counts, HISTS, Latencies, NUMBERS, hist as hist_of, is_error, is_restart,
+};
 use inferscope_common::watch::{binding, binding_slot};
 
+use crate::hist::{self, add};
 use crate::host::descriptor::{self, Kind};
 use crate::host::storage::{Call, TASKS};
 use crate::host::task::Task;
-use crate::host::{add, member, now, running, slim};
+use crate::host::{member, now, running};
 use crate::offsets::offsets;
 
 offsets! {
@@ -142,7 +145,7 @@ fn timed(call: &Call, answer: i64, shared: bool) {
         unsafe { add(of_class(&raw mut (*counts).asleep, call.traits), (weight as u64).wrapping_neg()) };
     }
     let waited = call.traits & WAITS != 0 && call.slept();
-    let Some(place) = hist(class(call.traits), waited) else { return };
+    let Some(place) = hist_of(class(call.traits), waited) else { return };
     let Some(latencies) = SYSCALL_LATENCIES.get_ptr_mut(binding_slot(call.caller)) else { return };
     // SAFETY: a map value.
     unsafe { record_latency(latencies, place as u64, took, weight) };
@@ -184,7 +187,7 @@ unsafe extern "C" fn record_latency(latencies: *mut Latencies, place: u64, nanos
         return 0;
     }
     // SAFETY: a histogram that is there.
-    unsafe { slim::record(&raw mut (*latencies)[place], nanos, weight) };
+    unsafe { hist::record(&raw mut (*latencies)[place], nanos, weight) };
     1
 }
 

@@ -180,13 +180,12 @@ impl Counts {
     /// Values counted, and their sum in nanoseconds.
     pub(crate) fn hist(&self, hist: Hist) -> (u64, u64) {
         let words = &self.0.hists[hist as usize];
-        (words.slots.iter().sum(), words.sum)
+        (words.in_use().map(|(_, count)| u64::from(count)).sum(), words.sum)
     }
 
     /// The slots that hold something, lowest first.
     pub(crate) fn slots(&self, hist: Hist) -> Vec<usize> {
-        let slots = &self.0.hists[hist as usize].slots;
-        (0..slots.len()).filter(|slot| slots[*slot] > 0).collect()
+        self.0.hists[hist as usize].in_use().map(|(slot, _)| slot).collect()
     }
 
     /// All events with content that were streamed.

@@ -10,7 +10,6 @@ mod mapped;
 mod marks;
 mod members;
 mod placed;
-mod slim;
 mod table;
 
 use std::io;
@@ -22,17 +21,17 @@ use std::time::Duration;
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use aya::{Btf, Ebpf};
 use inferscope_common::disk::{Direction, Disk, Way};
+use inferscope_common::hist::HistWords;
 use inferscope_common::oom::OomKill;
 use inferscope_common::sample::MAX_K;
 use inferscope_common::sched::{self, Control, Role, Row, SlotRows};
-use inferscope_common::slim::SlimHist;
 use inferscope_common::syscall::{CLASSES, Counts, Latencies, MAJORS};
 
 pub use calls::Mode;
 pub use load::{Begin, Calls, LoadError, Options};
-pub use slim::Slim;
 
 use super::hooks::{Hook, HookState};
+use super::live::LiveHist;
 use super::mapping::Mapping;
 use super::stats;
 use calls::{Links, Point};
@@ -353,16 +352,16 @@ impl Host {
     }
 
     /// Latencies of a slot's system calls, by `Class::hist`.
-    pub fn latency(&self, slot: u32, place: usize) -> Slim<'_> {
-        Slim::within(self.latencies.words(slot), place * size_of::<SlimHist>())
+    pub fn latency(&self, slot: u32, place: usize) -> LiveHist<'_> {
+        LiveHist::within(self.latencies.words(slot), place * size_of::<HistWords>())
     }
 
     /// A row as it stands: its counters, run-queue delay and blocked time.
-    pub fn row(&self, row: u32) -> ([u64; sched::COUNTERS], Slim<'_>, Slim<'_>) {
+    pub fn row(&self, row: u32) -> ([u64; sched::COUNTERS], LiveHist<'_>, LiveHist<'_>) {
         let words = self.rows.words(row);
         let mut counters = [0; sched::COUNTERS];
         counters.iter_mut().zip(words).for_each(|(to, word)| *to = word.load(Ordering::Relaxed));
-        let hist = |at| Slim::within(words, at);
+        let hist = |at| LiveHist::within(words, at);
         (counters, hist(offset_of!(Row, run_delay)), hist(offset_of!(Row, blocked)))
     }
 
@@ -417,12 +416,12 @@ pub struct DiskWords(Mapping);
 
 impl DiskWords {
     /// As it stands: requests, errors, bytes and latency of a direction.
-    pub fn way(&self, direction: Direction) -> ([u64; 3], Slim<'_>) {
+    pub fn way(&self, direction: Direction) -> ([u64; 3], LiveHist<'_>) {
         let at = direction as usize * size_of::<Way>();
         let mut counters = [0; 3];
         let first = self.0.words().get(at / size_of::<u64>()..).unwrap_or_default();
         counters.iter_mut().zip(first).for_each(|(to, word)| *to = word.load(Ordering::Relaxed));
-        (counters, Slim::within(self.0.words(), at + offset_of!(Way, latency)))
+        (counters, LiveHist::within(self.0.words(), at + offset_of!(Way, latency)))
     }
 }
 

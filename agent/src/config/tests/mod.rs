@@ -78,10 +78,10 @@ fn a_workload_takes_what_the_comment_says() {
     let rows = 2 * size_of::<sched::Row>() + size_of::<sched::SlotRows>();
     let probes = stripes + rows + size_of::<syscall::Latencies>() + size_of::<disk::Disk>();
     let flows = size_of::<block::Block>();
-    assert_eq!((flows / 1024, (flows + probes).div_ceil(1024)), (56, 137));
+    assert_eq!((flows / 1024, (flows + probes).div_ceil(1024)), (28, 110));
     let schema = schema();
     let said = schema["properties"]["watch"]["properties"]["max_workloads"]["description"].as_str().unwrap();
-    assert!(said.contains("137 KiB") && said.contains("56 of them"), "{said}");
+    assert!(said.contains("110 KiB") && said.contains("28 of them"), "{said}");
 }
 
 #[test]

@@ -105,7 +105,6 @@ mod tests {
     use super::*;
     use inferscope_common::block::{Block, Counter, Hist};
     use inferscope_common::flow::Role;
-    use inferscope_common::hist;
     use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
     use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -152,8 +151,7 @@ mod tests {
         block.counters[Counter::RequestsEnded as usize] = 2;
         block.counters[Counter::LostRing as usize] = 3;
         for nanos in [300_000, 340_000, 340_000, 2_000_000] {
-            block.hists[Hist::Rtt as usize].slots[hist::slot(nanos)] += 1;
-            block.hists[Hist::Rtt as usize].sum += nanos;
+            block.hists[Hist::Rtt as usize].record(nanos);
         }
         model.block(WorkloadId(1), &block);
         model.flush(START + 10 * SECOND)

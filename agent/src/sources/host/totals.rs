@@ -3,7 +3,8 @@
 use inferscope_common::disk::Direction;
 use inferscope_common::sched::{ROLES, Role};
 
-use crate::bpf::host::{Host, Mode, Slim};
+use crate::bpf::LiveHist;
+use crate::bpf::host::{Host, Mode};
 use crate::model::Histogram;
 use crate::model::host::Totals;
 
@@ -41,7 +42,7 @@ pub(super) fn update(totals: &mut Totals, host: &Host, slot: u32, rows: &[Option
     }
 }
 
-fn follow(histogram: &mut Histogram, kernel: Slim<'_>) {
+fn follow(histogram: &mut Histogram, kernel: LiveHist<'_>) {
     let sum = kernel.sum();
     // A task that preempts another as it wakes up has waited for 0 ns: that moves a slot and no sum.
     if sum != histogram.sum() || kernel.shortest() != histogram.shortest() as u32 {
@@ -54,8 +55,7 @@ mod tests {
     use std::mem::offset_of;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use inferscope_common::hist::PER_OCTAVE;
-    use inferscope_common::slim::{OCTAVES, SlimHist};
+    use inferscope_common::hist::{HistWords, OCTAVES, PER_OCTAVE};
 
     use super::*;
 
@@ -64,7 +64,7 @@ mod tests {
 
     impl Kernel {
         fn new() -> Self {
-            Self((0..size_of::<SlimHist>() / 8).map(|_| AtomicU64::new(0)).collect())
+            Self((0..size_of::<HistWords>() / 8).map(|_| AtomicU64::new(0)).collect())
         }
 
         /// Sets two slots that share a word.
@@ -73,18 +73,18 @@ mod tests {
             let pair = u64::from_ne_bytes([low, high].concat().try_into().unwrap());
             self.0[even / 2].store(pair, Ordering::Relaxed);
             let octave = even / PER_OCTAVE;
-            let touched = &self.0[(offset_of!(SlimHist, touched) + octave) / 8];
+            let touched = &self.0[(offset_of!(HistWords, touched) + octave) / 8];
             let mut bytes = touched.load(Ordering::Relaxed).to_ne_bytes();
             bytes[octave % 8] = 1;
             touched.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
         }
 
         fn set_sum(&self, sum: u64) {
-            self.0[offset_of!(SlimHist, sum) / 8].store(sum, Ordering::Relaxed);
+            self.0[offset_of!(HistWords, sum) / 8].store(sum, Ordering::Relaxed);
         }
 
         fn followed_by(&self, histogram: &mut Histogram) -> (u64, u64) {
-            follow(histogram, Slim::within(&self.0, 0));
+            follow(histogram, LiveHist::within(&self.0, 0));
             (histogram.count(), histogram.sum())
         }
     }

@@ -69,8 +69,7 @@ fn two_intervals(temporality: Temporality) -> [Batch; 2] {
     model.add(workload(1, "vllm", None), &block, 5 * SECOND);
     let count = |block: &mut Block, counter: Counter, by: u64| block.counters[counter as usize] += by;
     let time = |block: &mut Block, hist: Hist, millis: u64| {
-        block.hists[hist as usize].slots[hist::slot(millis * MILLI)] += 1;
-        block.hists[hist as usize].sum += millis * MILLI;
+        block.hists[hist as usize].record(millis * MILLI);
     };
 
     model.request(chat(1, 100, 1100, 101));

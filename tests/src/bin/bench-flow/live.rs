@@ -57,7 +57,8 @@ fn measure_one(traffic: &Traffic, span: Duration) -> Result<Row> {
         tokio::time::sleep(span).await;
         let (empty_runs, empty_time) = idle.run_stats(Program::Empty)?;
         let empty = empty_time.as_nanos() as f64 / empty_runs.max(1) as f64;
-        anyhow::Ok((after.0.0 - before.0.0, after.0.1 - before.0.1, after.1 - before.1, empty))
+        let tokens = u64::from(after.1.wrapping_sub(before.1));
+        anyhow::Ok((after.0.0 - before.0.0, after.0.1 - before.0.1, tokens, empty))
     })?;
     drop(runtime);
     drop(statistics);

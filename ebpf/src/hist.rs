@@ -1,22 +1,29 @@
-//! Adds to slim histograms.
+//! Adds to histograms and counters in maps, in place and atomically.
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
-use inferscope_common::hist;
-use inferscope_common::slim::SlimHist;
+use inferscope_common::hist::{self, HistWords, PER_OCTAVE};
 
-use super::add;
+/// Adds to a word of a map: one locked instruction.
+///
+/// # Safety
+/// `word` must lie in a map value.
+#[inline(always)]
+pub(crate) unsafe fn add(word: *mut u64, amount: u64) {
+    // SAFETY: the caller's.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(word, amount) };
+}
 
 /// Counts a duration `weight` times.
 ///
 /// # Safety
 /// `into` must be a histogram in a map value.
 #[inline(always)]
-pub(crate) unsafe fn record(into: *mut SlimHist, nanos: u64, weight: u32) {
+pub(crate) unsafe fn record(into: *mut HistWords, nanos: u64, weight: u32) {
     let slot = hist::slot(nanos);
     // SAFETY: the caller's; a slot of `hist` is below its length. What says that there is something comes first, and the
     // sum, by which a reader sees that anything is new, last.
     unsafe {
-        let touched = (&raw mut (*into).touched).cast::<u8>().add(slot / hist::PER_OCTAVE);
+        let touched = (&raw mut (*into).touched).cast::<u8>().add(slot / PER_OCTAVE);
         if *touched == 0 {
             *touched = 1;
         }
