@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use inferscope_common::block::{Block, Counter, Hist};
 use inferscope_common::flow::Role;
-use inferscope_common::hist;
 use proptest::prelude::*;
 
 use super::*;
