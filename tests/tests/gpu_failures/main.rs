@@ -17,6 +17,8 @@ use nvidia_ml::place::Place;
 use nvidia_ml::scenario::{Device, Driver, Instance, Mig, Scenario};
 
 const MISSED_NONE: f64 = 2.0;
+/// `NVML_ERROR_GPU_IS_LOST`.
+const GPU_IS_LOST: u32 = 15;
 
 fn ready(state: &DriverState) -> bool {
     matches!(state, DriverState::Ready { .. })
@@ -199,6 +201,27 @@ fn a_device_that_only_a_library_loaded_anew_brings_back_comes_back_and_others_ha
     rig.wait_sample("it is read again", |sample| *sample.gpu == *uuid(0));
     rig.watch(3 * INTERVAL);
     healthy(&mut rig, 1, "the library was loaded anew for another one");
+    assert!(rig.source.stop());
+}
+
+#[test]
+fn a_device_that_is_there_and_lost_whenever_it_is_read_is_tried_more_and_more_seldom() {
+    let mut rig = Rig::tuned(two(), |settings| settings.retry = Duration::from_millis(20)).unwrap();
+    rig.wait_sample("a sample of the second device", |sample| *sample.gpu == *uuid(1));
+    rig.forget();
+    rig.send(&Command::Fault(Fault::new("nvmlDeviceGetFieldValues", Some(0), Effect::Error(GPU_IS_LOST))));
+    rig.wait_device("lost", |state| *state == DeviceState::Lost);
+    rig.watch(Duration::from_secs(2));
+    let tries = |seen: &&Observation| matches!(seen, Observation::Costs(all) if all.iter().any(|cost| cost.call == Call::Handle));
+    let tries = rig.seen.iter().filter(tries).count();
+    // After 20, 40, 80 … ms: the seventh is later.
+    assert!((3..=6).contains(&tries), "tried {tries} times");
+    let well = |seen: &Observation| matches!(seen, Observation::State(_, DeviceState::Ok));
+    assert!(!rig.seen.iter().any(well), "not before it was read");
+    healthy(&mut rig, 1, "another one was lost whenever it was read");
+    rig.send(&heal());
+    rig.wait_device("ok", |state| *state == DeviceState::Ok);
+    rig.wait_sample("it is read again", |sample| *sample.gpu == *uuid(0));
     assert!(rig.source.stop());
 }
 

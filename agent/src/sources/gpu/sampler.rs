@@ -328,7 +328,7 @@ impl Sampler {
             Outcome::Read(turn) if !self.is_current(&turn.reader.library) => self.close_old(turn.index, *turn.reader),
             Outcome::Read(turn) => {
                 let failure = turn.failure.clone();
-                self.devices.came_home(turn, now, &mut self.outbox);
+                self.anew |= self.devices.came_home(turn, now, &mut self.outbox);
                 self.driver_failed(failure.as_ref(), now);
             }
             Outcome::House { devices, told, failure } => {
