@@ -200,6 +200,10 @@ impl Hardware {
         &self.scenario.driver
     }
 
+    pub(crate) fn is_privileged(&self) -> bool {
+        !self.scenario.unprivileged
+    }
+
     /// Seconds since the scenario's start.
     pub(crate) fn time(&self) -> f64 {
         monotonic().saturating_sub(self.epoch) as f64 / 1e9

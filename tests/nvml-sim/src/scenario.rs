@@ -37,6 +37,8 @@ pub struct Scenario {
     pub nodes: Option<PathBuf>,
     /// When the scenario began, in nanoseconds of `CLOCK_MONOTONIC`; without it, when the library was first initialised.
     pub epoch: Option<u64>,
+    /// Who asks may not see all processes of a divided GPU at once.
+    pub unprivileged: bool,
     /// The driver.
     pub driver: Driver,
     /// What calls cost beyond their own work.
