@@ -115,8 +115,9 @@ fn seen(received: &Received, (from, to): Stretch) -> (bool, f64) {
 }
 
 /// The first of two devices hangs for 5 s three times, with as long in between. What a hang does to batches it does in each of them;
-/// what the rest of the machine does comes and goes. So in that hang which was disturbed least the median, the 90 of 100 and the
-/// latest batch are held to a millisecond beyond the slower of the phases beside it.
+/// what the rest of the machine does comes and goes. So in that hang which was disturbed least the median and the 90 of 100 are held
+/// to a millisecond beyond the slower of the phases beside it, and the latest batch to a millisecond beyond the latest of all phases
+/// without one and as much as those differ.
 #[test]
 fn a_hang_of_five_seconds_delays_no_batch() -> Result<()> {
     const ROUNDS: usize = 3;
@@ -168,9 +169,12 @@ fn a_hang_of_five_seconds_delays_no_batch() -> Result<()> {
         let (calm, hung) = (of_each(&calm, share)?, of_each(&hung, share)?);
         let text = |all: &[u64]| all.iter().map(|nanos| format!("{:.1} ", *nanos as f64 / 1e6)).collect::<String>();
         lines.push(vec![what.to_owned(), text(&calm), text(&hung)]);
-        // Of each hang, what it adds to the slower of the phases beside it.
-        let beside = (0..ROUNDS).map(|round| calm[round..].iter().take(2).max().copied().unwrap_or_default());
-        let added = hung.iter().zip(beside).map(|(hung, beside)| hung.saturating_sub(beside)).min();
+        // The latest of few is a matter of luck: by as much as it differs where nothing hangs, it may differ elsewhere.
+        let most = calm.iter().max().copied().unwrap_or_default();
+        let luck = most - calm.iter().min().copied().unwrap_or_default();
+        let beside = |round: usize| calm[round..].iter().take(2).max().copied().unwrap_or_default();
+        let without = |round| if share < 1.0 { beside(round) } else { most + luck };
+        let added = (0..ROUNDS).map(|round| hung[round].saturating_sub(without(round))).min();
         late.extend(added.filter(|added| *added > MOST).map(|added| format!("{what}: {added} ns")));
     }
     eprintln!("{}", table(&["late by, ms", "nothing hangs", "a device hangs"], &lines));
