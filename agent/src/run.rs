@@ -29,12 +29,13 @@ pub struct Cadence {
     pub requests: Option<Duration>,
 }
 
-/// Runs until `stopped` tells of the end, then makes a last batch. `ship` takes batches and must not wait.
+/// Runs until `stopped` tells of the end, then makes a last batch. `ship` takes batches, and when each was due, and must not
+/// wait.
 pub fn run(
     pipeline: &mut Pipeline,
     cadence: Cadence,
     stopped: &Stopped,
-    mut ship: impl FnMut(&Pipeline, &Batch),
+    mut ship: impl FnMut(&Pipeline, &Batch, Instant),
 ) -> io::Result<()> {
     let bell = Bell::new(pipeline.flows().kernel().ring(), stopped)?;
     let begun = Instant::now();
@@ -55,26 +56,26 @@ pub fn run(
             thread::sleep(BREATH.saturating_sub(looked.elapsed()));
         }
         let now = Instant::now();
-        if records.is_due(now, RECORDS) || called {
+        if records.take(now, RECORDS).is_some() || called {
             looked = now;
             if pipeline.poll() {
                 discover.hasten(now);
             }
         }
-        if discover.is_due(now, DISCOVER) {
+        if discover.take(now, DISCOVER).is_some() {
             pipeline.discover();
         }
-        if refresh.is_due(now, cadence.metrics) {
+        if refresh.take(now, cadence.metrics).is_some() {
             pipeline.refresh();
         }
-        if metrics.is_due(now, cadence.metrics) {
+        if let Some(due) = metrics.take(now, cadence.metrics) {
             records.restart(now, RECORDS);
             let batch = pipeline.flush();
-            ship(pipeline, &batch);
-        } else if requests.is_due(now, requests_every) {
+            ship(pipeline, &batch, due);
+        } else if let Some(due) = requests.take(now, requests_every) {
             records.restart(now, RECORDS);
             let batch = pipeline.flush_requests();
-            ship(pipeline, &batch);
+            ship(pipeline, &batch, due);
         }
         pause = pipeline.govern();
         let now = Instant::now();
@@ -82,8 +83,9 @@ pub fn run(
             pause = pause.min(timer.left(now));
         }
     }
+    let due = Instant::now();
     let batch = pipeline.flush();
-    ship(pipeline, &batch);
+    ship(pipeline, &batch, due);
     Ok(())
 }
 
@@ -112,11 +114,12 @@ impl Timer {
         self.next = Some(now);
     }
 
-    fn is_due(&mut self, now: Instant, every: Duration) -> bool {
-        let Some(next) = self.next.filter(|next| *next <= now) else { return false };
-        let after = next.checked_add(every);
+    /// When it fell due, if it did: then it is due again.
+    fn take(&mut self, now: Instant, every: Duration) -> Option<Instant> {
+        let due = self.next.filter(|next| *next <= now)?;
+        let after = due.checked_add(every);
         self.next = after.map_or(after, |after| if after > now { Some(after) } else { now.checked_add(every) });
-        true
+        Some(due)
     }
 }
 
@@ -130,28 +133,28 @@ mod tests {
         let at = |millis| begun + Duration::from_millis(millis);
         let every = Duration::from_millis(100);
         let mut timer = Timer::new(begun, every);
-        assert!(!timer.is_due(at(99), every));
-        assert!(timer.is_due(at(105), every));
-        assert!(!timer.is_due(at(199), every));
-        assert!(timer.is_due(at(200), every), "the pace does not drift");
-        assert!(timer.is_due(at(950), every));
-        assert!(!timer.is_due(at(1049), every), "missed turns are gone");
+        assert_eq!(timer.take(at(99), every), None);
+        assert_eq!(timer.take(at(105), every), Some(at(100)));
+        assert_eq!(timer.take(at(199), every), None);
+        assert_eq!(timer.take(at(200), every), Some(at(200)), "the pace does not drift");
+        assert_eq!(timer.take(at(950), every), Some(at(300)));
+        assert_eq!(timer.take(at(1049), every), None, "missed turns are gone");
         assert_eq!(timer.left(at(1049)), Duration::from_millis(1));
-        assert!(timer.is_due(at(1050), every));
+        assert_eq!(timer.take(at(1050), every), Some(at(1050)));
         timer.restart(at(1050), every);
         assert_eq!(timer.left(at(1140)), Duration::from_millis(10));
         timer.hasten(at(1060));
         assert_eq!(timer.left(at(1061)), Duration::ZERO);
-        assert!(timer.is_due(at(1061), every));
-        assert!(!timer.is_due(at(1159), every));
-        assert!(timer.is_due(at(1160), every));
+        assert_eq!(timer.take(at(1061), every), Some(at(1060)));
+        assert_eq!(timer.take(at(1159), every), None);
+        assert_eq!(timer.take(at(1160), every), Some(at(1160)));
     }
 
     #[test]
     fn what_never_falls_due_does_not() {
         let begun = Instant::now();
         let mut timer = Timer::new(begun, Duration::MAX);
-        assert!(!timer.is_due(begun + Duration::from_secs(1 << 30), Duration::MAX));
+        assert_eq!(timer.take(begun + Duration::from_secs(1 << 30), Duration::MAX), None);
         assert_eq!(timer.left(begun), Duration::MAX);
     }
 }

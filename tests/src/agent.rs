@@ -13,7 +13,7 @@ use tempfile::{NamedTempFile, TempDir};
 
 use crate::cpu_time::{self, UserTime};
 use crate::memory::MemoryLimit;
-use crate::process::{Ended, Process};
+use crate::process::{self, Ended, Process};
 use crate::tools;
 
 /// Longest wait until it watches.
@@ -77,6 +77,12 @@ impl Setup {
             };
         }
         Self { command, ..self }
+    }
+
+    /// Runs at once whenever it can: what it then waits for is not the CPU.
+    pub fn at_once(mut self) -> Self {
+        process::at_once(&mut self.command);
+        self
     }
 
     /// Runs within a limit of memory.

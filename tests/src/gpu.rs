@@ -34,6 +34,8 @@ pub struct Rig {
     pub source: GpuSource,
     /// What it told so far, in order.
     pub seen: Vec<Observation>,
+    /// Since when: an instant of `CLOCK_MONOTONIC`, in nanoseconds.
+    since: u64,
 }
 
 impl Rig {
@@ -51,7 +53,7 @@ impl Rig {
     pub fn at(place: Place, tune: impl FnOnce(&mut Settings)) -> io::Result<Self> {
         let mut settings = settings(&place.library());
         tune(&mut settings);
-        Ok(Self { source: GpuSource::start(settings)?, place, seen: Vec::new() })
+        Ok(Self { source: GpuSource::start(settings)?, place, seen: Vec::new(), since: monotonic_nanos() })
     }
 
     /// Takes what there is.
@@ -107,6 +109,7 @@ impl Rig {
     pub fn forget(&mut self) {
         self.poll();
         self.seen.clear();
+        self.since = monotonic_nanos();
     }
 
     /// Changes the machine.
@@ -125,10 +128,13 @@ impl Rig {
         self.send(&Command::Set { device, fields });
     }
 
-    /// Longest time between two readings of a device, in intervals of [`INTERVAL`], since [`Self::forget`].
-    pub fn gap(&self, gpu: &str) -> f64 {
-        let at: Vec<u64> = self.samples(gpu).map(|sample| sample.at).collect();
-        let longest = at.windows(2).map(|two| two[1] - two[0]).max().unwrap_or(u64::MAX);
+    /// Longest time that a device went unread, in intervals of [`INTERVAL`], from [`Self::forget`] until now.
+    pub fn gap(&mut self, gpu: &str) -> f64 {
+        self.poll();
+        let now = monotonic_nanos();
+        let read = self.samples(gpu).map(|sample| sample.at);
+        let at: Vec<u64> = [self.since].into_iter().chain(read).chain([now]).collect();
+        let longest = at.windows(2).map(|two| two[1].saturating_sub(two[0])).max().unwrap_or(u64::MAX);
         longest as f64 / INTERVAL.as_nanos() as f64
     }
 

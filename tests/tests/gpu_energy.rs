@@ -11,7 +11,7 @@ use inferscope_tests::gpu::{Metered, machine, process, total};
 use nvidia_ml::control::Command;
 use nvidia_ml::curve::Curve;
 use nvidia_ml::features::Generation;
-use nvidia_ml::scenario::{Device, Instance, Mig};
+use nvidia_ml::scenario::{Device, Instance, Mig, Scenario};
 
 const GIB: u64 = 1 << 30;
 
@@ -126,7 +126,7 @@ fn joules_per_token_are_the_power_over_the_rate() {
 
 /// The first instance's share of a device with 3 and 4 slices in use, by a method.
 #[expect(clippy::unwrap_used, reason = "that is how a test fails")]
-fn share_of_first(generation: Generation, method: &str) -> f64 {
+fn share_of_first(generation: Generation, unprivileged: bool, method: &str) -> f64 {
     let instance = |gpu_instance, slices, sm_pct| Instance {
         gpu_instance,
         uuid: None,
@@ -146,7 +146,8 @@ fn share_of_first(generation: Generation, method: &str) -> f64 {
         process: vec![within(1, 1), within(2, 2)],
         ..Device::default()
     };
-    let mut metered = Metered::start(machine(1, &device), &[(1, 1), (2, 2)], |settings| {
+    let scenario = Scenario { unprivileged, ..machine(1, &device) };
+    let mut metered = Metered::start(scenario, &[(1, 1), (2, 2)], |settings| {
         settings.cadence.health = Duration::from_millis(500);
         settings.cadence.slowest = Duration::from_millis(500);
     })
@@ -166,12 +167,17 @@ fn share_of_first(generation: Generation, method: &str) -> f64 {
 #[test]
 fn a_divided_device_is_split_by_what_its_instances_do() {
     // Activity weighed by multiprocessors: 3 × 80 to 4 × 20.
-    near("share of the first instance", share_of_first(Generation::H100, "mig_activity"), 0.75, 0.01);
+    near("share of the first instance", share_of_first(Generation::H100, false, "mig_activity"), 0.75, 0.01);
+}
+
+#[test]
+fn a_divided_device_is_split_too_where_its_processes_are_told_by_instance_alone() {
+    near("share of the first instance", share_of_first(Generation::H100, true, "mig_activity"), 0.75, 0.01);
 }
 
 #[test]
 fn a_divided_device_that_tells_no_activity_is_split_by_slices() {
-    near("share of the first instance", share_of_first(Generation::A100, "mig_slices"), 3.0 / 7.0, 0.01);
+    near("share of the first instance", share_of_first(Generation::A100, false, "mig_slices"), 3.0 / 7.0, 0.01);
 }
 
 #[test]

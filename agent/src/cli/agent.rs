@@ -80,10 +80,11 @@ async fn serve(config: Config) -> Result<ExitCode> {
         };
         tell(&pipeline);
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "running");
-        run_pipeline(&mut pipeline, config.cadence, &stopped, |pipeline, batch| {
+        run_pipeline(&mut pipeline, config.cadence, &stopped, |pipeline, batch, due| {
             tell(pipeline);
             exporter.shrink_backlog(pipeline.governing().detail().backlog);
             exporter.offer(batch, pipeline.clock());
+            state.handed_over(due.elapsed());
         })
         .context("cannot wait for the kernel")?;
         if pipeline.take_gpus().is_some_and(|gpus| !gpus.stop()) {

@@ -50,7 +50,7 @@ pub(super) fn run(options: Options) -> Result<ExitCode> {
     let mut left = options.count.unwrap_or(u64::MAX);
     let mut plain = (options.plain || !io::stdout().is_terminal()).then(|| Plain::new(WIDTH));
     let mut failed = None;
-    run_pipeline(&mut pipeline, cadence, &stopped, |pipeline, batch| {
+    run_pipeline(&mut pipeline, cadence, &stopped, |pipeline, batch, _| {
         if left == 0 || stop.is_none() {
             return;
         }

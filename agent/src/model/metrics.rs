@@ -269,6 +269,12 @@ metrics! {
     AgentOrphans "inferscope.agent.orphans" Counter "{request}" Int Own Agent
         []
         "Finished requests of workloads that were gone already."
+    AgentBatches "inferscope.agent.batches" Counter "{batch}" Int Own Agent
+        []
+        "Batches of metrics and requests that were handed to the exporter."
+    AgentBatchDelay "inferscope.agent.batch.delay" Counter "s" Double Own Agent
+        []
+        "Time from when each of them was due until it was handed over, added up. What making one takes is in it; more than that is time without a CPU."
     AgentLoss "inferscope.agent.loss" Counter "1" Int Own Agent
         [LOSS_CAUSE]
         "What the agent could not join or keep of what the kernel passed on, by cause (see below)."

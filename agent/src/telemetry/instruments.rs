@@ -89,6 +89,8 @@ impl Sources {
             MetricId::AgentWorkloads => one(self.state.workloads()),
             MetricId::AgentRequests => one(self.state.requests()),
             MetricId::AgentOrphans => one(self.state.orphans()),
+            MetricId::AgentBatches => one(self.state.batches()),
+            MetricId::AgentBatchDelay => vec![(Value::Double(self.state.batch_delay().as_secs_f64()), Vec::new())],
             MetricId::AgentLoss => self
                 .state
                 .losses()
@@ -183,6 +185,8 @@ mod tests {
             Hook { name: "tcp_rcv_space_adjust", signal: "read delay", state: HookState::Unavailable("no BTF".into()) },
         ]);
         state.set_mode(Mode::Tracepoints, Some("not permitted"));
+        state.handed_over(Duration::from_millis(1_500));
+        state.handed_over(Duration::from_millis(250));
         state.set_governor(governor());
         let call = CallCost { call: Call::Count, calls: 3, nanos: 60_000 };
         // Half a second more than two, so that what the test takes makes no difference.
@@ -268,6 +272,8 @@ mod tests {
         assert_eq!(told(MetricId::AgentWorkloads), ["3"]);
         assert_eq!(told(MetricId::AgentRequests), ["1000"]);
         assert_eq!(told(MetricId::AgentOrphans), ["2"]);
+        assert_eq!(told(MetricId::AgentBatches), ["2"]);
+        assert_eq!(told(MetricId::AgentBatchDelay), ["1.75"]);
         assert_eq!(told(MetricId::AgentLoss), ["5 inferscope.loss.cause=evicted", "7 inferscope.loss.cause=unbound"]);
         assert_eq!(
             told(MetricId::AgentHookUp),

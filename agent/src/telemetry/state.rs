@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::bpf::host::{Host as Probes, Mode};
 use crate::bpf::{Hook, HookState};
@@ -32,6 +33,9 @@ pub struct AgentState {
     workloads: AtomicU64,
     requests: AtomicU64,
     orphans: AtomicU64,
+    batches: AtomicU64,
+    /// Nanoseconds by which they were late, added up.
+    batch_delay: AtomicU64,
     /// In the order of [`WIRE_LOSSES`].
     losses: [AtomicU64; WIRE_LOSSES.len()],
     /// In the order of [`PROBE_LOSSES`].
@@ -69,6 +73,12 @@ impl AgentState {
         for (count, now) in self.losses.iter().zip([evicted, oversize, unbound, labels]) {
             count.store(now, Relaxed);
         }
+    }
+
+    /// A batch was handed to the exporter, so long after it was due.
+    pub fn handed_over(&self, late: Duration) {
+        self.batches.fetch_add(1, Relaxed);
+        self.batch_delay.fetch_add(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 
     /// Takes how the governor stands.
@@ -122,6 +132,14 @@ impl AgentState {
 
     pub(super) fn requests(&self) -> u64 {
         self.requests.load(Relaxed)
+    }
+
+    pub(super) fn batches(&self) -> u64 {
+        self.batches.load(Relaxed)
+    }
+
+    pub(super) fn batch_delay(&self) -> Duration {
+        Duration::from_nanos(self.batch_delay.load(Relaxed))
     }
 
     pub(super) fn orphans(&self) -> u64 {

@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, OsString};
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use nvml_wrapper_sys::bindings::{
 use serde_json::Value;
 
 use crate::abi::events::Pending;
+use crate::account::Account;
 use crate::control::{self, Command};
 use crate::curve::Curve;
 use crate::faults::{Effect, Faults, pass};
@@ -29,9 +31,10 @@ use crate::scenario::{Driver, Instance, Scenario};
 /// Pause between two looks of a call that waits.
 pub(crate) const LOOK: Duration = Duration::from_millis(2);
 
-/// The machine and how many have initialised it.
+/// The machine, how many have initialised it, and what they spent.
 pub(crate) struct Library {
     users: u32,
+    account: Account,
     pub(crate) hardware: Option<Hardware>,
 }
 
@@ -55,7 +58,7 @@ pub(crate) struct Target {
 }
 
 // A C library has no other place for what its calls share.
-static LIBRARY: Mutex<Library> = Mutex::new(Library { users: 0, hardware: None });
+static LIBRARY: Mutex<Library> = Mutex::new(Library { users: 0, account: Account::new(), hardware: None });
 
 /// The library, with every command applied that was sent before.
 pub(crate) fn library() -> MutexGuard<'static, Library> {
@@ -64,6 +67,11 @@ pub(crate) fn library() -> MutexGuard<'static, Library> {
         hardware.obey();
     }
     library
+}
+
+/// Enters something into the account.
+pub(crate) fn tally<T>(entry: impl FnOnce(&mut Account) -> T) -> T {
+    entry(&mut LIBRARY.lock().unwrap_or_else(PoisonError::into_inner).account)
 }
 
 /// Runs a call: lets the faults have it first, then its body on the machine.
@@ -113,7 +121,11 @@ fn hang(number: u64, time: Duration) -> Result<(), nvmlReturn_t> {
 pub(crate) fn init() -> Result<(), nvmlReturn_t> {
     let mut library = library();
     if library.hardware.is_none() {
-        library.hardware = Some(Hardware::load()?);
+        let hardware = Hardware::load()?;
+        if let Some(file) = &hardware.scenario.account {
+            library.account.open(file).map_err(refused)?;
+        }
+        library.hardware = Some(hardware);
     }
     let struck = library.hardware.as_mut().map(|hardware| (0, hardware.faults.strike("nvmlInit_v2", None)));
     library.users += 1;
@@ -123,6 +135,11 @@ pub(crate) fn init() -> Result<(), nvmlReturn_t> {
         leave();
     }
     done
+}
+
+fn refused(error: io::Error) -> nvmlReturn_t {
+    eprintln!("nvml-sim: {error}");
+    UNKNOWN
 }
 
 /// `nvmlShutdown`: the last user takes the machine away.
@@ -164,10 +181,6 @@ impl Hardware {
             UNKNOWN
         })?;
         check(&scenario.driver)?;
-        let refused = |error: std::io::Error| {
-            eprintln!("nvml-sim: {error}");
-            UNKNOWN
-        };
         let mut hardware = Self {
             epoch: scenario.epoch.unwrap_or_else(monotonic),
             socket: scenario.socket.as_deref().map(control::bind).transpose().map_err(refused)?,
@@ -186,7 +199,7 @@ impl Hardware {
     }
 
     /// Opens the file that stands for a device node and holds it, once.
-    pub(crate) fn open_node(&mut self, place: Option<usize>) -> std::io::Result<()> {
+    pub(crate) fn open_node(&mut self, place: Option<usize>) -> io::Result<()> {
         let Some(directory) = &self.scenario.nodes else { return Ok(()) };
         if !self.nodes.iter().any(|(held, _)| *held == place) {
             let name = place.map_or_else(|| "nvidiactl".to_owned(), |place| format!("nvidia{place}"));
@@ -198,6 +211,10 @@ impl Hardware {
 
     pub(crate) fn driver(&self) -> &Driver {
         &self.scenario.driver
+    }
+
+    pub(crate) fn is_privileged(&self) -> bool {
+        !self.scenario.unprivileged
     }
 
     /// Seconds since the scenario's start.

@@ -10,6 +10,7 @@
 //! The library has no thread of its own, so that it can be unloaded: calls read the socket as they come by.
 
 mod abi;
+pub mod account;
 pub mod control;
 pub mod curve;
 pub mod faults;

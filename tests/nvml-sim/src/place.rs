@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, process};
 
+use crate::account::Spent;
 use crate::control::{self, Command};
 use crate::hardware::monotonic;
 use crate::scenario::Scenario;
@@ -48,10 +49,26 @@ impl Place {
     pub fn observer(&self) -> io::Result<Self> {
         let mut observer = Self::new(self.scenario.clone())?;
         observer.change(|scenario| {
-            scenario.socket = None;
+            (scenario.socket, scenario.account) = (None, None);
             scenario.epoch = self.scenario.epoch;
         })?;
         Ok(observer)
+    }
+
+    /// The same machine, with an account of what callers spend in it.
+    pub fn with_account(mut self) -> io::Result<Self> {
+        self.scenario.account = Some(self.account());
+        self.write()?;
+        Ok(self)
+    }
+
+    /// What callers spent in it so far.
+    pub fn spent(&self) -> io::Result<Spent> {
+        Spent::read(&self.account())
+    }
+
+    fn account(&self) -> PathBuf {
+        self.directory.join("account")
     }
 
     /// Changes the machine that runs.

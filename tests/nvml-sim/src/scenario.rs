@@ -35,8 +35,12 @@ pub struct Scenario {
     pub socket: Option<PathBuf>,
     /// Directory of files that stand for device nodes.
     pub nodes: Option<PathBuf>,
+    /// File in which calls and their time are counted.
+    pub account: Option<PathBuf>,
     /// When the scenario began, in nanoseconds of `CLOCK_MONOTONIC`; without it, when the library was first initialised.
     pub epoch: Option<u64>,
+    /// Who asks may not see all processes of a divided GPU at once.
+    pub unprivileged: bool,
     /// The driver.
     pub driver: Driver,
     /// What calls cost beyond their own work.

@@ -38,6 +38,7 @@ struct Point {
     attributes: Attributes,
     delta: bool,
     start: u64,
+    time: u64,
     totals: Totals,
 }
 
@@ -70,24 +71,26 @@ impl Received {
     pub fn total(&self, name: &str, wanted: &[(&str, &str)]) -> Totals {
         let mut last: BTreeMap<(Attributes, Attributes, u64), Totals> = BTreeMap::new();
         let mut all = Totals::default();
-        for (resource, metric) in self.each_metric().filter(|(_, metric)| metric.name == name) {
-            for point in points(&resource, metric) {
-                let has = |(key, value): &(&str, &str)| {
-                    let found = point.attributes.get(*key).or_else(|| point.resource.get(*key));
-                    found.is_some_and(|found| found == value)
-                };
-                if !wanted.iter().all(has) {
-                    continue;
-                }
-                if point.delta {
-                    all.add(point.totals);
-                } else {
-                    last.insert((point.resource, point.attributes, point.start), point.totals);
-                }
+        for point in self.each_point(name, wanted) {
+            if point.delta {
+                all.add(point.totals);
+            } else {
+                last.insert((point.resource, point.attributes, point.start), point.totals);
             }
         }
         last.into_values().for_each(|totals| all.add(totals));
         all
+    }
+
+    /// The points that [`Self::total`] is made of, in the order in which they came: when each was made, in nanoseconds since the
+    /// Unix epoch, and what it tells, as it stands.
+    pub fn points(&self, name: &str, wanted: &[(&str, &str)]) -> Vec<(u64, Totals)> {
+        self.each_point(name, wanted).map(|point| (point.time, point.totals)).collect()
+    }
+
+    fn each_point(&self, name: &str, wanted: &[(&str, &str)]) -> impl Iterator<Item = Point> {
+        let metrics = self.each_metric().filter(move |(_, metric)| metric.name == name);
+        metrics.flat_map(|(resource, metric)| points(&resource, metric)).filter(move |point| point.has(wanted))
     }
 
     fn each_metric(&self) -> impl Iterator<Item = (Attributes, &Metric)> {
@@ -96,6 +99,13 @@ impl Received {
             let metrics = part.scope_metrics.iter().flat_map(|scope| &scope.metrics);
             metrics.map(move |metric| (resource.clone(), metric))
         })
+    }
+}
+
+impl Point {
+    fn has(&self, wanted: &[(&str, &str)]) -> bool {
+        let found = |key: &str| self.attributes.get(key).or_else(|| self.resource.get(key));
+        wanted.iter().all(|(key, value)| found(key).is_some_and(|found| found == value))
     }
 }
 
@@ -129,33 +139,45 @@ fn describe(metric: &Metric) -> (&'static str, &'static str, BTreeSet<String>) {
 
 fn points(resource: &Attributes, metric: &Metric) -> Vec<Point> {
     let delta = |temporality: i32| temporality == AggregationTemporality::Delta as i32;
-    let point = |keys, delta, start, totals| Point {
+    let point = |keys, delta, (start, time), totals| Point {
         resource: resource.clone(),
         attributes: attributes(keys),
         delta,
         start,
+        time,
         totals,
     };
+    let totals = |count, sum: Option<f64>| Totals { count, sum: sum.unwrap_or_default() };
     match &metric.data {
         Some(Data::Sum(sum)) => {
             let delta = delta(sum.aggregation_temporality);
-            sum.data_points.iter().map(|at| point(&at.attributes, delta, at.start_time_unix_nano, value(at))).collect()
+            sum.data_points
+                .iter()
+                .map(|at| point(&at.attributes, delta, (at.start_time_unix_nano, at.time_unix_nano), value(at)))
+                .collect()
         }
         // Of a gauge the last value counts, whenever it began.
         Some(Data::Gauge(gauge)) => {
-            gauge.data_points.iter().map(|at| point(&at.attributes, false, 0, value(at))).collect()
+            let points = gauge.data_points.iter();
+            points.map(|at| point(&at.attributes, false, (0, at.time_unix_nano), value(at))).collect()
         }
         Some(Data::Histogram(histogram)) => {
             let delta = delta(histogram.aggregation_temporality);
-            let totals = |count, sum: Option<f64>| Totals { count, sum: sum.unwrap_or_default() };
             let points = histogram.data_points.iter();
-            points.map(|at| point(&at.attributes, delta, at.start_time_unix_nano, totals(at.count, at.sum))).collect()
+            points
+                .map(|at| {
+                    point(&at.attributes, delta, (at.start_time_unix_nano, at.time_unix_nano), totals(at.count, at.sum))
+                })
+                .collect()
         }
         Some(Data::ExponentialHistogram(histogram)) => {
             let delta = delta(histogram.aggregation_temporality);
-            let totals = |count, sum: Option<f64>| Totals { count, sum: sum.unwrap_or_default() };
             let points = histogram.data_points.iter();
-            points.map(|at| point(&at.attributes, delta, at.start_time_unix_nano, totals(at.count, at.sum))).collect()
+            points
+                .map(|at| {
+                    point(&at.attributes, delta, (at.start_time_unix_nano, at.time_unix_nano), totals(at.count, at.sum))
+                })
+                .collect()
         }
         Some(Data::Summary(_)) | None => Vec::new(),
     }

@@ -17,6 +17,8 @@ use nvidia_ml::place::Place;
 use nvidia_ml::scenario::{Device, Driver, Instance, Mig, Scenario};
 
 const MISSED_NONE: f64 = 2.0;
+/// `NVML_ERROR_GPU_IS_LOST`.
+const GPU_IS_LOST: u32 = 15;
 
 fn ready(state: &DriverState) -> bool {
     matches!(state, DriverState::Ready { .. })
@@ -37,7 +39,7 @@ fn running(scenario: Scenario) -> Rig {
 }
 
 /// The healthy device missed no reading.
-fn healthy(rig: &Rig, place: usize, meanwhile: &str) {
+fn healthy(rig: &mut Rig, place: usize, meanwhile: &str) {
     let gap = rig.gap(&uuid(place));
     eprintln!("gap of a healthy device: {gap:.2} intervals while {meanwhile}");
     assert!(gap < MISSED_NONE, "gap of {gap} intervals while {meanwhile}");
@@ -59,7 +61,8 @@ fn a_hanging_device_is_told_with_its_age_and_others_go_on() {
     rig.wait_device("stuck", |state| matches!(state, DeviceState::Stuck { call: Call::EnergyFields, .. }));
     assert!(begun.elapsed() >= Duration::from_millis(500), "not before its deadline");
     rig.watch(Duration::from_secs(5));
-    healthy(&rig, 1, "another one hung for 5 s");
+    healthy(&mut rig, 1, "another one hung for 5 s");
+    assert!(rig.gap(&uuid(0)) > 20.0, "an outage that lasts is a gap");
     assert!(rig.samples(&uuid(0)).count() <= 5, "the stuck one is set aside");
     rig.forget();
     rig.send(&heal());
@@ -131,11 +134,13 @@ fn a_device_that_hangs_when_it_is_attached_keeps_nobody_from_being_read() {
     let fault = vec![Fault::new("nvmlDeviceGetHandleByIndex_v2", Some(0), Effect::Hang)];
     let mut rig = Rig::start(Scenario { fault, ..two() }).unwrap();
     rig.wait_sample("the second device is read", |sample| *sample.gpu == *uuid(1));
+    rig.forget();
     rig.wait_device("the first is stuck", |state| matches!(state, DeviceState::Stuck { call: Call::Handle, .. }));
     rig.send(&heal());
     rig.wait_sample("the first is read", |sample| *sample.gpu == *uuid(0));
     let gone = |seen: &Observation| matches!(seen, Observation::Gone(id) if id.starts_with("unknown"));
     assert!(rig.seen.iter().any(gone), "who was not known yet is known now");
+    healthy(&mut rig, 1, "another one hung when it was attached");
     assert!(rig.source.stop());
 }
 
@@ -145,8 +150,8 @@ fn events_that_hang_keep_nobody_from_being_read() {
     rig.send(&hang("nvmlEventSetWait_v2", None));
     rig.wait_driver("stuck", |state| matches!(state, DriverState::Stuck { call: Call::Events, .. }));
     rig.watch(Duration::from_secs(2));
-    healthy(&rig, 0, "events hung");
-    healthy(&rig, 1, "events hung");
+    healthy(&mut rig, 0, "events hung");
+    healthy(&mut rig, 1, "events hung");
     rig.send(&heal());
     rig.wait_driver("ready", ready);
     assert!(rig.source.stop());
@@ -161,7 +166,7 @@ fn a_lost_device_is_told_and_comes_back() {
     rig.set(0, serde_json::json!({"lost": false}));
     rig.wait_device("ok", |state| *state == DeviceState::Ok);
     rig.wait_sample("it is read again", |sample| *sample.gpu == *uuid(0));
-    healthy(&rig, 1, "another one was lost and came back");
+    healthy(&mut rig, 1, "another one was lost and came back");
     assert!(rig.source.stop());
 }
 
@@ -195,7 +200,28 @@ fn a_device_that_only_a_library_loaded_anew_brings_back_comes_back_and_others_ha
     assert!(took >= Duration::from_millis(1_000), "not with the first try: {took:?}");
     rig.wait_sample("it is read again", |sample| *sample.gpu == *uuid(0));
     rig.watch(3 * INTERVAL);
-    healthy(&rig, 1, "the library was loaded anew for another one");
+    healthy(&mut rig, 1, "the library was loaded anew for another one");
+    assert!(rig.source.stop());
+}
+
+#[test]
+fn a_device_that_is_there_and_lost_whenever_it_is_read_is_tried_more_and_more_seldom() {
+    let mut rig = Rig::tuned(two(), |settings| settings.retry = Duration::from_millis(20)).unwrap();
+    rig.wait_sample("a sample of the second device", |sample| *sample.gpu == *uuid(1));
+    rig.forget();
+    rig.send(&Command::Fault(Fault::new("nvmlDeviceGetFieldValues", Some(0), Effect::Error(GPU_IS_LOST))));
+    rig.wait_device("lost", |state| *state == DeviceState::Lost);
+    rig.watch(Duration::from_secs(2));
+    let tries = |seen: &&Observation| matches!(seen, Observation::Costs(all) if all.iter().any(|cost| cost.call == Call::Handle));
+    let tries = rig.seen.iter().filter(tries).count();
+    // After 20, 40, 80 … ms: the seventh is later.
+    assert!((3..=6).contains(&tries), "tried {tries} times");
+    let well = |seen: &Observation| matches!(seen, Observation::State(_, DeviceState::Ok));
+    assert!(!rig.seen.iter().any(well), "not before it was read");
+    healthy(&mut rig, 1, "another one was lost whenever it was read");
+    rig.send(&heal());
+    rig.wait_device("ok", |state| *state == DeviceState::Ok);
+    rig.wait_sample("it is read again", |sample| *sample.gpu == *uuid(0));
     assert!(rig.source.stop());
 }
 
@@ -205,7 +231,7 @@ fn a_device_that_wants_a_reset_gets_one_while_it_is_released() {
     rig.set(0, serde_json::json!({"reset_required": true}));
     rig.wait_device("reset required", |state| *state == DeviceState::ResetRequired);
     rig.watch(Duration::from_secs(1));
-    healthy(&rig, 1, "another one wanted a reset");
+    healthy(&mut rig, 1, "another one wanted a reset");
     rig.source.release();
     rig.wait_driver("released", |state| *state == DriverState::Released);
     rig.forget();
@@ -224,7 +250,7 @@ fn a_device_that_answers_nothing_but_errors_is_told() {
     rig.watch(Duration::from_secs(1));
     rig.send(&heal());
     rig.wait_device("ok", |state| *state == DeviceState::Ok);
-    healthy(&rig, 1, "another one answered nothing but errors");
+    healthy(&mut rig, 1, "another one answered nothing but errors");
     assert!(rig.source.stop());
 }
 
@@ -237,6 +263,7 @@ fn one_call_that_fails_takes_nothing_else_away() {
     });
     let sample = rig.samples(&uuid(0)).last().unwrap();
     assert!(sample.reading.temperature.is_none() && sample.reading.energy_mj.is_some());
+    healthy(&mut rig, 1, "a call of another one failed");
     rig.forget();
     rig.send(&heal());
     rig.wait_sample("its temperature again", |sample| sample.reading.temperature.is_some() && *sample.gpu == *uuid(0));
@@ -337,11 +364,14 @@ fn devices_come_and_go() {
     rig.watch(Duration::from_secs(1));
     rig.wait_sample("the third device is read", |sample| *sample.gpu == *uuid(2));
     rig.watch(3 * INTERVAL);
-    healthy(&rig, 0, "a device was added");
+    healthy(&mut rig, 0, "a device was added");
+    rig.forget();
     rig.place.change(|scenario| drop(scenario.device.pop())).unwrap();
     rig.send(&Command::Remove);
     rig.wait("the third device is gone", |seen| matches!(seen, Observation::Gone(id) if **id == *uuid(2)));
     rig.wait_driver("two devices", |state| matches!(state, DriverState::Ready { devices: 2, .. }));
+    rig.watch(3 * INTERVAL);
+    healthy(&mut rig, 0, "a device was removed");
     assert!(rig.source.stop());
 }
 
@@ -370,7 +400,7 @@ fn a_device_is_divided_divided_anew_and_made_whole_while_in_use() {
     rig.wait_sample("the new one is read", |sample| {
         sample.instances.len() == 1 && sample.instances[0].memory.is_some()
     });
-    healthy(&rig, 1, "another one was divided in two ways");
+    healthy(&mut rig, 1, "another one was divided in two ways");
     rig.forget();
     set(&rig, Mig::default());
     rig.wait("the last instance is gone", |seen| matches!(seen, Observation::Gone(id) if id.starts_with("MIG-")));

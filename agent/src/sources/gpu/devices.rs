@@ -56,10 +56,28 @@ pub(super) struct Device {
     /// Where its reader is: at home, or out with a job.
     out: bool,
     cadence: Cadence,
-    /// It is to be attached; `None` once it is.
-    attach: Option<Backoff>,
-    /// Times that attaching it failed.
+    /// Its reader is ready, or out.
+    attached: bool,
+    /// When it is to be attached where it is not.
+    retry: Backoff,
+    /// Times that attaching or reading it failed since it was last read.
     tries: u32,
+}
+
+impl Device {
+    /// To be attached after a pause that grows until it is read. True where loading the library anew may help.
+    fn failed(&mut self, now: u64) -> bool {
+        self.attached = false;
+        self.tries += 1;
+        self.retry.failed(now);
+        self.tries.is_multiple_of(TRIES)
+    }
+
+    /// To be attached at once.
+    fn again(&mut self, now: u64) {
+        self.attached = false;
+        self.retry.due = now;
+    }
 }
 
 /// What is to be done for a device.
@@ -103,12 +121,13 @@ impl Devices {
                 reader: None,
                 out: false,
                 cadence: Cadence::new(self.settings.cadence, now),
-                attach: None,
+                attached: false,
+                retry: Backoff::new(nanos(self.settings.retry), now),
                 tries: 0,
             };
-            let attach = Some(Backoff::new(nanos(self.settings.retry), now));
-            let device = before.unwrap_or_else(fresh);
-            self.all.push(Device { reader: None, out: stuck == Some(index), attach, tries: 0, ..device });
+            let (device, retry) = (before.unwrap_or_else(fresh), Backoff::new(nanos(self.settings.retry), now));
+            let out = stuck == Some(index);
+            self.all.push(Device { reader: None, out, attached: false, retry, tries: 0, ..device });
         }
     }
 
@@ -126,7 +145,7 @@ impl Devices {
 
     /// When the next device is due, and which.
     pub(super) fn next(&self) -> Option<(u64, u32)> {
-        let due = |device: &Device| device.attach.map_or_else(|| device.cadence.due(), |attach| attach.due);
+        let due = |device: &Device| if device.attached { device.cadence.due() } else { device.retry.due };
         let home = self.all.iter().zip(0..).filter(|(device, _)| !device.out);
         home.map(|(device, index)| (due(device), index)).min()
     }
@@ -135,7 +154,7 @@ impl Devices {
     pub(super) fn send_out(&mut self, index: u32, now: u64) -> Option<Due> {
         let device = self.all.get_mut(index as usize)?;
         device.out = true;
-        if device.attach.is_some() {
+        if !device.attached {
             return Some(Due::Attach(device.reader.take()));
         }
         let groups = device.cadence.groups(now);
@@ -160,20 +179,14 @@ impl Devices {
         match attached {
             Ok(Attached { instances, reader }) => {
                 (device.gpu, device.known, device.instances) = (Arc::clone(&reader.gpu), true, instances);
-                device.reader = Some(reader);
-                device.attach = None;
-                device.tries = 0;
+                (device.reader, device.attached) = (Some(reader), true);
                 device.cadence = Cadence::new(self.settings.cadence, now);
+                // It is well once it was read.
                 self.announce(outbox);
-                self.set_state(index, DeviceState::Ok, outbox);
                 false
             }
             Err(failure) => {
-                device.tries += 1;
-                let anew = device.tries % TRIES == 0;
-                if let Some(attach) = &mut device.attach {
-                    attach.failed(now);
-                }
+                let anew = device.failed(now);
                 self.announce(outbox);
                 let state = failure.of_device().unwrap_or(DeviceState::Failing { error: failure.name() });
                 self.set_state(index, state, outbox);
@@ -182,25 +195,29 @@ impl Devices {
         }
     }
 
-    /// A reader came home from its turn.
-    pub(super) fn came_home(&mut self, turn: Turn, now: u64, outbox: &mut Outbox) {
+    /// A reader came home from its turn. True where loading the library anew may help.
+    pub(super) fn came_home(&mut self, turn: Turn, now: u64, outbox: &mut Outbox) -> bool {
         let Turn { index, reader, groups, mut sample, failure } = turn;
-        let (count, retry) = (self.all.len(), nanos(self.settings.retry));
-        let Some(device) = self.all.get_mut(index as usize) else { return };
+        let (count, mut anew) = (self.all.len(), false);
+        let Some(device) = self.all.get_mut(index as usize) else { return false };
         device.out = false;
         device.cadence.done(now, groups, &sample, count);
         let changed = device.gpu != reader.gpu;
         device.gpu = Arc::clone(&reader.gpu);
         device.reader = Some(reader);
         match failure {
-            None => self.set_state(index, DeviceState::Ok, outbox),
+            None => {
+                device.tries = 0;
+                device.retry.succeeded();
+                self.set_state(index, DeviceState::Ok, outbox);
+            }
             Some(failure) => {
-                let mut attach = Backoff::new(retry, now);
                 // Who is divided in another way is there; everybody else needs time.
-                if failure != Failure::Redivided {
-                    attach.failed(now);
+                if failure == Failure::Redivided {
+                    device.again(now);
+                } else {
+                    anew = device.failed(now);
                 }
-                device.attach = Some(attach);
                 if let Some(state) = failure.of_device() {
                     self.set_state(index, state, outbox);
                 }
@@ -212,6 +229,7 @@ impl Devices {
             self.announce(outbox);
         }
         outbox.send(Observation::Sample(sample));
+        anew
     }
 
     /// Another state of a device.
@@ -248,11 +266,8 @@ impl Devices {
 
     /// Everybody to be attached anew, at once: somebody says that they changed.
     pub(super) fn redivided(&mut self, handle: Handle, now: u64) {
-        let retry = nanos(self.settings.retry);
         let is = |device: &&mut Device| device.reader.as_ref().is_some_and(|reader| reader.handle == handle);
-        for device in self.all.iter_mut().filter(is) {
-            device.attach = Some(Backoff::new(retry, now));
-        }
+        self.all.iter_mut().filter(is).for_each(|device| device.again(now));
     }
 
     /// Who has a handle.
@@ -282,7 +297,7 @@ impl Devices {
                 outbox.send(Observation::Appeared(Arc::clone(gpu)));
             }
         }
-        let tried = |device: &Device| device.attach.is_none() || device.tries > 0;
+        let tried = |device: &Device| device.attached || device.tries > 0;
         if self.all.iter().all(tried) {
             self.announced.retain(|id, _| {
                 let stays = there.iter().any(|gpu| gpu.id == *id);

@@ -4,6 +4,7 @@
 //! call the driver (`worker` says why). Observations come out of a bounded queue that [`GpuSource::poll`] empties without
 //! waiting.
 
+mod budget;
 mod cadence;
 mod devices;
 mod failure;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
+use super::budget::{Group, Share, Turn};
 use super::cadence::nanos;
 use super::devices::{Backoff, Devices, Due};
 use super::failure::Failure;
@@ -79,7 +80,7 @@ pub(super) struct Sampler {
     devices: Devices,
     state: Option<DriverState>,
     open: Backoff,
-    house: u64,
+    house: Turn,
     /// The library is to be closed and loaded anew.
     anew: bool,
     /// Libraries that were opened and are not closed: one, or two while a stuck call holds an old one.
@@ -115,7 +116,7 @@ impl Sampler {
             ends_at: u64::MAX,
             library: None,
             state: None,
-            house: now,
+            house: Turn::new(now, nanos(settings.cadence.house)),
             anew: false,
             held: 0,
             running: None,
@@ -197,16 +198,13 @@ impl Sampler {
             self.start(Job::Close { readers, library }, What::Driver);
             return;
         }
-        let house = Some(self.house).filter(|_| self.may_keep_house());
+        let house = Some(self.house.due()).filter(|_| self.may_keep_house());
         let device = self.devices.next();
         match device {
             Some((due, index)) if due <= now && house.is_none_or(|house| due <= house) => {
                 self.start_device(index, library, now);
             }
-            _ if house.is_some_and(|house| house <= now) => {
-                self.house = now + nanos(self.settings.cadence.house);
-                self.start(Job::House(library), What::Driver);
-            }
+            _ if house.is_some_and(|house| house <= now) => self.start(Job::House(library), What::Driver),
             _ => {}
         }
     }
@@ -245,7 +243,7 @@ impl Sampler {
         } else if let Some((_, _, at)) = &self.postponed {
             until = until.min(*at);
         } else if self.workers.any_free() && self.want == Want::Read {
-            let house = if self.may_keep_house() { self.house } else { u64::MAX };
+            let house = if self.may_keep_house() { self.house.due() } else { u64::MAX };
             let due = match &self.library {
                 None => self.open.due,
                 Some(_) => self.devices.next().map_or(house, |(due, _)| due.min(house)),
@@ -320,6 +318,7 @@ impl Sampler {
         let running = self.slot(done.worker).take();
         let late = running.is_some_and(|running| running.stuck);
         self.held -= u32::from(done.closed);
+        let cost_of_house = Group::House.cost(&done.costs);
         if !done.costs.is_empty() {
             self.outbox.send(Observation::Costs(done.costs));
         }
@@ -329,10 +328,11 @@ impl Sampler {
             Outcome::Read(turn) if !self.is_current(&turn.reader.library) => self.close_old(turn.index, *turn.reader),
             Outcome::Read(turn) => {
                 let failure = turn.failure.clone();
-                self.devices.came_home(turn, now, &mut self.outbox);
+                self.anew |= self.devices.came_home(turn, now, &mut self.outbox);
                 self.driver_failed(failure.as_ref(), now);
             }
             Outcome::House { devices, told, failure } => {
+                self.house.done(now, cost_of_house, &Share::of(Group::House, &self.settings.cadence, 1));
                 if late && self.want == Want::Read {
                     self.ready();
                 }
@@ -361,7 +361,7 @@ impl Sampler {
                 self.devices.none_listed(&mut self.outbox);
                 self.library = Some(library);
                 self.open.succeeded();
-                self.house = now + nanos(self.settings.cadence.house);
+                self.house.restart(now);
                 if self.want == Want::Read {
                     self.ready();
                 }

@@ -33,6 +33,7 @@ macro_rules! exports {
             $(#[$meta])*
             #[unsafe(no_mangle)]
             unsafe extern "C" fn $name($($argument: $type),*) -> nvml_wrapper_sys::bindings::nvmlReturn_t {
+                let _timed = crate::account::Timed::begin();
                 let answer: crate::abi::Answer = $body;
                 crate::abi::code(answer)
             }

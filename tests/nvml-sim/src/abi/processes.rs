@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use nvml_wrapper_sys::bindings::{
     nvmlDevice_t, nvmlProcessInfo_t, nvmlProcessInfo_v2_t, nvmlProcessUtilizationSample_t,
-    nvmlReturn_enum_NVML_ERROR_NOT_FOUND as NOT_FOUND,
+    nvmlReturn_enum_NVML_ERROR_NO_PERMISSION as NO_PERMISSION, nvmlReturn_enum_NVML_ERROR_NOT_FOUND as NOT_FOUND,
 };
 
 use super::{Answer, exports, put_list, supported};
@@ -62,6 +62,9 @@ exports! {
 fn running(machine: &Hardware, device: nvmlDevice_t, kind: Kind) -> Answer<Vec<nvmlProcessInfo_v2_t>> {
     let gpu = machine.gpu(device)?;
     let instance = machine.instance(device)?.map(|instance| instance.gpu_instance);
+    if gpu.device.mig.enabled && instance.is_none() && !machine.is_privileged() {
+        return Err(NO_PERMISSION);
+    }
     let info = |process: &crate::scenario::Process| nvmlProcessInfo_v2_t {
         pid: process.pid,
         usedGpuMemory: process.memory,

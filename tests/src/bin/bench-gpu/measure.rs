@@ -1,6 +1,6 @@
 //! The measurements.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -23,6 +23,8 @@ use crate::report::{self, Report};
 
 /// Simulated GPUs while costs are measured.
 const GPUS: usize = 2;
+/// Simulated processes on each.
+const PROCESSES: usize = 2;
 /// How long costs are measured.
 const COSTS: Duration = Duration::from_secs(30);
 /// Windows in which energy is compared.
@@ -52,7 +54,10 @@ pub(crate) fn simulator() -> Result<Report> {
     }
     eprintln!("bench gpu: energy ({} s) …", WINDOWS * 10);
     report.energy_error_pct_10s = Some(energy(&mut metered, &library)?);
-    report.shares_minus_counter_mj = Some(shares(&mut metered));
+    let points = metered.flush(&[1, 2]);
+    let of_devices = |metric| total(&points[0], metric, None);
+    let (rest, told) = (of_devices(MetricId::GpuEnergyUnattributed), of_devices(MetricId::HwEnergy));
+    report.shares(&points[1..].concat(), PROCESSES, rest, told);
     if !metered.rig.source.stop() {
         bail!("the source did not end");
     }
@@ -61,7 +66,7 @@ pub(crate) fn simulator() -> Result<Report> {
     Ok(report)
 }
 
-/// Against the devices of this machine, which are only read.
+/// Against the devices of this machine, which are only read. Every process on them is a workload by itself.
 pub(crate) fn device(library: &Path, source: String) -> Result<Report> {
     let config = format!("read at the default cadence for {} s; {WINDOWS} windows of 10 s", COSTS.as_secs());
     let mut report = Report::begin(source, config)?;
@@ -69,24 +74,34 @@ pub(crate) fn device(library: &Path, source: String) -> Result<Report> {
     eprintln!("bench gpu: costs ({} s) …", COSTS.as_secs());
     let observations = costs(COSTS, &mut report, |take| gpus.poll(take))?;
     let mut model = Gpus::new(Limits { temporality: Temporality::Cumulative, ..Limits::default() });
-    observations.into_iter().for_each(|observation| model.observe(observation, 0, &mut |_, _| None));
+    let mut holders = BTreeSet::new();
+    let mut observe = |model: &mut Gpus, observation| {
+        model.observe(observation, 0, &mut |pid, _| {
+            let id = WorkloadId(pid.into());
+            holders.insert(id);
+            Some(id)
+        });
+    };
+    observations.into_iter().for_each(|observation| observe(&mut model, observation));
     eprintln!("bench gpu: energy ({} s) …", WINDOWS * 10);
     let nvml = Nvml::builder().lib_path(library.as_os_str()).init()?;
-    let mut read = || -> Result<(f64, f64)> {
+    let (mut told, mut rest) = (0.0, 0.0);
+    report.energy_error_pct_10s = Some(windows(&mut || {
         gpus.refresh();
         std::thread::sleep(Duration::from_millis(100));
-        gpus.poll(|observation| model.observe(observation, 0, &mut |_, _| None));
-        let points = model.flush(0, monotonic_nanos()).into_iter().flat_map(|batch| batch.points).collect::<Vec<_>>();
+        gpus.poll(|observation| observe(&mut model, observation));
         let mut counted = 0.0;
         for index in 0..nvml.device_count()? {
             counted += nvml.device_by_index(index)?.total_energy_consumption()? as f64 / 1e3;
         }
-        let rest = total(&points, MetricId::GpuEnergyUnattributed, None);
-        let told = total(&points, MetricId::HwEnergy, None);
-        report.shares_minus_counter_mj = Some(((rest - told) * 1e3).round() as i64);
+        let batches = model.flush(0, monotonic_nanos());
+        let of_all = |metric| batches.iter().map(|batch| total(&batch.points, metric, None)).sum::<f64>();
+        (told, rest) = (of_all(MetricId::HwEnergy), of_all(MetricId::GpuEnergyUnattributed));
         Ok((told, counted))
-    };
-    report.energy_error_pct_10s = Some(windows(&mut read)?);
+    })?);
+    let mut points = Vec::new();
+    holders.iter().for_each(|id| model.workload_points(*id, &mut points));
+    report.shares(&points, holders.len(), rest, told);
     if !gpus.stop() {
         bail!("the source did not end");
     }
@@ -130,12 +145,17 @@ fn costs(
     }
     let cpu = cpu_us()? - cpu;
     let mut by_call: BTreeMap<Call, Vec<u64>> = BTreeMap::new();
-    let mut turns = Vec::new();
+    let (mut turns, mut turns_with_uses) = (Vec::new(), Vec::new());
     for sample in observations.iter().filter_map(|observation| match observation {
         Observation::Sample(sample) => Some(sample),
         _ => None,
     }) {
-        turns.push(sample.costs.iter().filter(|cost| QUICK.contains(&cost.call)).map(|cost| cost.nanos).sum());
+        let of = |calls: &[Call]| -> u64 {
+            sample.costs.iter().filter(|cost| calls.contains(&cost.call)).map(|cost| cost.nanos).sum()
+        };
+        turns.push(of(&QUICK));
+        let uses = of(&[Call::ProcessUtilization]);
+        turns_with_uses.extend((uses > 0).then_some(of(&QUICK) + uses));
         for cost in &sample.costs {
             by_call.entry(cost.call).or_default().push(cost.nanos);
         }
@@ -152,6 +172,8 @@ fn costs(
     report.calls = by_call.into_iter().map(call).collect();
     report.cpu_us_per_reading = Some(cpu / turns.len() as f64);
     report.interval_us_per_gpu = Some(quantile(&mut turns, 0.5));
+    report.interval_with_uses_us_per_gpu =
+        Some(&mut turns_with_uses).filter(|turns| !turns.is_empty()).map(|turns| quantile(turns, 0.5));
     Ok(observations)
 }
 
@@ -178,13 +200,6 @@ fn windows(read: &mut dyn FnMut() -> Result<(f64, f64)>) -> Result<f64> {
         (told, counted) = (tells, counts);
     }
     Ok(worst)
-}
-
-fn shares(metered: &mut Metered) -> i64 {
-    let points = metered.flush(&[1, 2]);
-    let given: f64 = points[1..].iter().map(|points| total(points, MetricId::Energy, None)).sum();
-    let rest = total(&points[0], MetricId::GpuEnergyUnattributed, None);
-    ((given + rest - total(&points[0], MetricId::HwEnergy, None)) * 1e3).round() as i64
 }
 
 /// One of two devices hangs: how long flushes take, and how long the other one is not read.

@@ -44,7 +44,11 @@ impl Owners {
 impl Reader {
     /// The processes that hold the device; `None` where it does not tell.
     pub(super) fn processes(&mut self, device: &Device<'_>, meter: &mut Meter<'_>) -> Option<Vec<Process>> {
-        let computing = meter.call(Call::Processes, || compute(device))?;
+        let computing = meter.call(Call::Processes, || match compute(device) {
+            // Of all instances together it is told to the privileged alone.
+            Err(NvmlError::NoPermission) if self.divided => self.by_instance(device),
+            other => other,
+        })?;
         // Devices without graphics, or drivers before 510, do not know these.
         let drawing = meter.call(Call::Processes, || Ok(device.running_graphics_processes().unwrap_or_default()));
         let clients = meter.call(Call::Processes, || Ok(device.mps_running_compute_processes().unwrap_or_default()));
@@ -74,6 +78,17 @@ impl Reader {
             }
         }
         Some(processes)
+    }
+
+    fn by_instance(&self, device: &Device<'_>) -> Result<Vec<ProcessInfo>, NvmlError> {
+        let mut all = Vec::new();
+        for part in &self.parts {
+            // SAFETY: as for the whole device; handles of instances that are gone are answered with an error.
+            let instance = unsafe { Device::new(part.handle.0, device.nvml()) };
+            let id = part.gpu.instance.map(|instance| instance.id);
+            all.extend(compute(&instance)?.into_iter().map(|info| ProcessInfo { gpu_instance_id: id, ..info }));
+        }
+        Ok(all)
     }
 
     /// Use of the multiprocessors since the last time.
