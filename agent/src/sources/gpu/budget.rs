@@ -7,6 +7,8 @@ use crate::model::gpu::{Call, Cost};
 const MILLION: u64 = 1_000_000;
 /// What a turn may cost without much thought, in nanoseconds.
 const CHEAP: u64 = 250_000;
+/// A turn that takes longer hung, in nanoseconds.
+const HUNG: u64 = 50_000_000;
 
 /// What is read together, and has a share of the budget.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -151,9 +153,9 @@ impl Turn {
         self.due = self.due.min(at.max(self.paid_until.saturating_sub(self.paid_for)));
     }
 
-    /// One call that hung says little of what the next ones cost; calls that stay slow are believed within a few turns.
+    /// One turn that hung says little of what the next ones cost; those that stay slow are believed within a few.
     fn learn(&mut self, cost: u64) {
-        let believed = cost.min(4 * self.cost.max(CHEAP));
+        let believed = if cost <= HUNG { cost } else { cost.min(4 * self.cost.max(CHEAP)) };
         self.cost = if self.cost == 0 { believed } else { (3 * self.cost + believed) / 4 };
     }
 }
