@@ -2,7 +2,7 @@
 
 use std::process::{Command, ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 
 use crate::checkout::Checkout;
 use crate::codegen;
@@ -16,7 +16,8 @@ type Check = fn(&Checkout) -> Result<()>;
 
 /// The task: every check runs, and the ones that failed are named at the end.
 pub(crate) fn check(checkout: &Checkout) -> Result<ExitCode> {
-    let checks: [(&str, Check); 6] = [
+    let checks: [(&str, Check); 7] = [
+        ("marks of merges", merges),
         ("format", format),
         ("lints of the user half", user_half),
         ("lints of the kernel half", kernel_half),
@@ -38,6 +39,18 @@ pub(crate) fn check(checkout: &Checkout) -> Result<ExitCode> {
     }
     eprintln!("Failed: {}.", failed.join(", "));
     Ok(ExitCode::FAILURE)
+}
+
+/// What a merge could not join stands between marks, which no compiler sees in a document.
+fn merges(checkout: &Checkout) -> Result<()> {
+    let mut grep = checkout.command("git");
+    grep.args(["grep", "--line-number", "--extended-regexp", "^(<{7}|>{7})( |$)"]);
+    let found = grep.output().context("cannot start git")?;
+    match found.status.code() {
+        Some(0) => bail!("left of a merge:\n{}", String::from_utf8_lossy(&found.stdout)),
+        Some(1) => Ok(()),
+        _ => bail!("git could not look: {}", String::from_utf8_lossy(&found.stderr)),
+    }
 }
 
 fn format(checkout: &Checkout) -> Result<()> {
