@@ -1,6 +1,7 @@
 //! Runs tests on other kernels than this machine's: Debian's, in virtual machines that see this machine's files.
 
 mod clock;
+mod figures;
 mod guest;
 mod kernel;
 mod results;
@@ -17,6 +18,7 @@ use crate::again;
 use crate::apt;
 use crate::checkout::{self, Checkout};
 use crate::run;
+pub(crate) use figures::figures;
 use guest::{News, Run};
 use kernel::Kernel;
 use results::Outcome;

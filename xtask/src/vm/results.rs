@@ -50,6 +50,8 @@ pub(super) struct Reader {
     report: Option<String>,
     pub(super) outcomes: Vec<Outcome>,
     pub(super) findings: Vec<Finding>,
+    /// What a benchmark measured, as JSON.
+    pub(super) figures: Option<String>,
     /// A program with tests was started.
     has_begun: bool,
     /// The guest came to its end.
@@ -150,6 +152,7 @@ impl Reader {
                     return Some(self.note(format!("{test}: ended with {rest}"), End::CutOff));
                 }
             }
+            "figures" => self.figures = Some(rest.to_owned()),
             "broken" => return Some(self.note(rest.to_owned(), End::CutOff)),
             "done" => self.is_done = true,
             _ => {}
@@ -227,6 +230,13 @@ mod tests {
         assert_eq!(reader.running().as_deref(), Some("flow a"));
         assert_eq!(reader.take("ok").map(|outcome| outcome.end), Some(End::Passed));
         assert_eq!(reader.running(), None);
+    }
+
+    #[test]
+    fn figures_are_a_line_of_their_own() {
+        let reader = read("round 1 of 7@@ alive 3\n@@ figures {\"rows\": [1, 2]}\n@@ done");
+        assert_eq!(reader.figures.as_deref(), Some("{\"rows\": [1, 2]}"));
+        assert_eq!(read("figures\n@@ done").figures, None);
     }
 
     #[test]

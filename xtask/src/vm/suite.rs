@@ -110,7 +110,7 @@ pub(super) fn script(checkout: &Checkout, suites: &[Suite]) -> Result<String> {
 }
 
 /// What every script of a guest begins with: it runs in a directory, and gives a sign of life every few seconds.
-fn beginning(directory: &Path) -> Result<String> {
+pub(super) fn beginning(directory: &Path) -> Result<String> {
     let mut text = format!("cd {}\n", quoted(directory)?);
     let path = env::var("PATH").unwrap_or_default();
     for (name, value) in [("PATH", Path::new(&path)), ("HOME", Path::new("/root"))] {
@@ -131,7 +131,7 @@ pub(super) fn left_out(suites: &[Suite]) -> Vec<String> {
     chosen.map(|(of, test, why)| format!("`{of} {test}`, since {why}")).collect()
 }
 
-fn quoted(path: &Path) -> Result<String> {
+pub(super) fn quoted(path: &Path) -> Result<String> {
     let text = path.to_str().with_context(|| format!("{} is no text", path.display()))?;
     Ok(format!("'{}'", text.replace('\'', r"'\''")))
 }
