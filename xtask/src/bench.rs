@@ -54,7 +54,7 @@ const HOST: [(&str, u32); 5] = [("syscalls", 60), ("tools", 60), ("scheduler", 3
 /// The part of `host` that is no measurement of this machine.
 const GUEST: &str = "guest";
 /// Minutes that it takes.
-const GUEST_MINUTES: u32 = 10;
+const GUEST_MINUTES: u32 = 5;
 
 /// Seconds that the benchmark `governor` takes.
 const GOVERNOR: u32 = 240;
