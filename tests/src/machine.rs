@@ -4,12 +4,12 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::tools;
 
 /// The machine.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Machine {
     /// Its kernel's release.
     pub kernel: String,
@@ -23,7 +23,7 @@ pub struct Machine {
 }
 
 /// What every report begins with.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Header {
     /// The day, as `2026-01-31`.
     pub date: String,

@@ -1,6 +1,7 @@
 //! Measures what watching costs: the benchmarks themselves are programs of `tests/`.
 
 use anyhow::{Context, Result};
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 
 use crate::apt;
@@ -8,6 +9,7 @@ use crate::build;
 use crate::checkout::{self, Checkout};
 use crate::run;
 use crate::setup;
+use crate::vm;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -28,8 +30,9 @@ enum Benchmark {
     },
     /// What the host's probes add to a system call and to a switch, beside the ways of other tools; reading, memory
     Host {
-        /// One part of it; all of them when none is named
-        #[arg(value_parser = HOST.map(|(part, _)| part))]
+        /// One part of it; all of them but `guest` when none is named. `guest` compares the ways to see system calls, in a
+        /// virtual machine with a kernel that allows both
+        #[arg(value_parser = PossibleValuesParser::new(HOST.map(|(part, _)| part).into_iter().chain([GUEST])))]
         part: Option<String>,
     },
     /// The agent's own cost under a load step, and what it sheds to hold its budget
@@ -47,6 +50,11 @@ const FLOW: [(&str, u32); 4] = [("packets", 5), ("live", 90), ("cpu", 660), ("me
 
 /// The same of `host`.
 const HOST: [(&str, u32); 5] = [("syscalls", 60), ("tools", 60), ("scheduler", 30), ("flush", 30), ("memory", 60)];
+
+/// The part of `host` that is no measurement of this machine.
+const GUEST: &str = "guest";
+/// Minutes that it takes.
+const GUEST_MINUTES: u32 = 5;
 
 /// Seconds that the benchmark `governor` takes.
 const GOVERNOR: u32 = 240;
@@ -67,6 +75,9 @@ pub(crate) fn bench(checkout: &Checkout, options: &Options) -> Result<()> {
         Benchmark::Governor => ("bench-governor", &["server-axum", "client-hyper", "syscall-load"][..], None, GOVERNOR),
         Benchmark::Gpu { driver } => return gpu(checkout, driver.as_deref()),
     };
+    if part == Some(GUEST) {
+        return guest(checkout);
+    }
     checkout::need_root("this benchmark")?;
     if program == "bench-host" && part.is_none_or(|part| part == "tools") {
         rivals(checkout);
@@ -89,6 +100,21 @@ pub(crate) fn bench(checkout: &Checkout, options: &Options) -> Result<()> {
         eprintln!("This takes {} min at most; leave the machine alone meanwhile.", seconds.div_ceil(60));
     }
     run::run(&mut command).context("the benchmark did not end well")
+}
+
+/// The part `guest` of the benchmark `host`: a guest measures, and this machine puts what it found beside its own figures.
+fn guest(checkout: &Checkout) -> Result<()> {
+    let toolchain = setup::setup(checkout)?;
+    build::kernel_half(checkout, &toolchain)?;
+    build::shapes(checkout, &toolchain)?;
+    let mut build = checkout.cargo();
+    // What it measures runs in the kernel, and is the same in a release.
+    run::run(build.args(["build", "--package", "inferscope-tests", "--bin", "bench-host"]))?;
+    let program = checkout.target("debug/bench-host");
+    eprintln!("This takes about {GUEST_MINUTES} min; leave the machine alone meanwhile.");
+    let figures = checkout.target("tmp/guest.json");
+    checkout::write_if_changed(&figures, vm::figures(checkout, &program, "in-guest")?.as_bytes())?;
+    run::run(checkout.command(program).arg("of-guest").arg(figures)).context("the guest's figures are of no use")
 }
 
 /// The benchmark `gpu`, on the device or on the simulator.

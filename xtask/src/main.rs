@@ -1,5 +1,6 @@
 //! The tasks of this repository: `cargo xtask help`. One file for each; what a task needs it installs.
 
+mod again;
 mod apt;
 mod bench;
 mod build;

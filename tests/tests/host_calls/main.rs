@@ -16,6 +16,7 @@ use inferscope_tests::cgroup::Cgroup;
 use inferscope_tests::host::load::{Load, binary};
 use inferscope_tests::host::strace::{self, Counts};
 use inferscope_tests::host::watch::{Watch, probes, probes_with, workload};
+use inferscope_tests::statistics::Statistics;
 use inferscope_tests::wait;
 
 const ID: WorkloadId = WorkloadId(1);
@@ -131,6 +132,30 @@ fn programs_of_their_own_see_their_calls_and_no_others() -> Result<()> {
     }
     let totals = host.read(ID).context("watched")?;
     assert_eq!((totals.asleep, totals.lost_state), ([0; CLASSES], 0));
+    Ok(())
+}
+
+/// Scenario: calls are watched, by programs of their own where the kernel allows them, and the kernel takes times.
+/// Guarantees: what these programs run is in what the probes say they cost.
+#[test]
+fn what_the_programs_on_calls_run_is_counted() -> Result<()> {
+    let names = ["sendto", "recvfrom", "read", "write", "close", "fcntl"];
+    let mut host = probes_with(|calls| calls.functions = functions(&names))?;
+    let cgroup = Cgroup::create("run-time")?;
+    let mut load = Load::start(&binary("syscall-load"), &["calls", "1", "2000"], &[&cgroup])?;
+    host.add(&workload(ID.0, &cgroup)?)?;
+    let _statistics = Statistics::enable()?;
+    let mut grown = |host: &Watch| -> Result<Duration> {
+        let before = host.probes().run_time();
+        load.run()?;
+        Ok(host.probes().run_time().saturating_sub(before))
+    };
+    let with = grown(&host)?;
+    // What remains runs at the few switches.
+    host.probes_mut().observe_calls(false);
+    let without = grown(&host)?;
+    println!("{with:?} with programs on calls, {without:?} without");
+    ensure!(with > 2 * without + Duration::from_millis(1), "{with:?} with programs on calls, {without:?} without");
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
+use crate::again;
 use crate::build;
 use crate::checkout::{self, Checkout};
 use crate::setup;
@@ -81,8 +82,8 @@ pub(crate) fn test(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
     for line in lines {
         println!("{line}");
     }
-    if !total.at_second.is_empty() {
-        println!("failed beside others and passed by themselves: {}", total.at_second.join(", "));
+    if let Some(line) = again::told(&total.at_second) {
+        println!("{line}");
     }
     println!("{total}");
     Ok(if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -6,8 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-/// More failures at once than chance explains: they stand.
-const FEW: usize = 5;
+use crate::again;
 
 /// How many tests ended how.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -53,17 +52,14 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Runs `cargo test`. What does not compile, and what dies, counts as a failure.
-///
-/// Tests that fail run once more, by themselves: those of a running kernel meet whatever else the machine does. One
-/// that passes then has passed, and is named at the end: it, or what it tests, wants looking at.
+/// Runs `cargo test`, and once more what failed. What does not compile, and what dies, counts as a failure.
 #[expect(clippy::print_stdout, reason = "the tests' results are the output")]
 pub(super) fn cargo(command: &mut Command) -> Result<Tally> {
     let (mut tally, names) = once(command)?;
-    if (1..=FEW).contains(&names.len()) && names.len() == tally.failed as usize {
-        println!("\nonce more, by themselves: {}", names.join(", "));
-        let (again, failed) = once(&mut only(command, &names))?;
-        if again.passed + again.failed == tally.failed && failed.len() == again.failed as usize {
+    if again::is_worthwhile(names.len(), tally.failed as usize) {
+        println!("\n{}", again::announced(&names));
+        let (second, failed) = once(&mut only(command, &names))?;
+        if second.passed + second.failed == tally.failed && failed.len() == second.failed as usize {
             tally.reconsider(names, &failed);
         }
     }

@@ -20,6 +20,9 @@ use crate::run;
 const SILENCE: Duration = Duration::from_secs(5 * 60);
 /// Longest time of one test: several loads of all programs, each verified by an emulated processor.
 const LONGEST: Duration = Duration::from_secs(30 * 60);
+/// Most times that a guest is booted again which came to no test: kernels patch their own code while they boot, and an
+/// emulated processor runs into it half done now and then.
+const AGAIN: u32 = 2;
 /// Time between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(60);
 /// Bytes of the guest's own disk.
@@ -32,19 +35,49 @@ pub(super) enum News<'a> {
     Ended(&'a Outcome),
     /// What runs still does.
     Running(&'a str),
+    /// The guest is booted again, since it came to no test, for this reason.
+    Again(&'a str),
 }
 
-/// Boots a kernel, lets it run `script` with so many tests, and tells of each how it ended and how long it took.
-pub(super) fn run(
+/// A run in a guest.
+pub(super) struct Run<'a> {
+    /// What its logs are called.
+    pub(super) name: &'a str,
+    pub(super) script: &'a str,
+    /// How many tests the script has.
+    pub(super) count: usize,
+}
+
+/// Boots a kernel, lets it run a script, and tells of each test how it ended and how long it took. Answers what the guest
+/// said, and how often it had to be booted again.
+pub(super) fn run(kernel: &Kernel, run: &Run<'_>, tell: &mut dyn FnMut(News<'_>, Duration)) -> Result<(Reader, u32)> {
+    let memory = pack(kernel, run.script)?;
+    let mut again = 0;
+    loop {
+        let (mut reader, why, silent) = boot(kernel, &memory, &format!("{}-{}", run.name, again + 1), tell)?;
+        if again < AGAIN && reader.died_early() {
+            again += 1;
+            tell(News::Again(why), silent);
+            continue;
+        }
+        for outcome in reader.close(why, run.count) {
+            tell(News::Ended(&outcome), silent);
+        }
+        return Ok((reader, again));
+    }
+}
+
+/// Boots once; answers what the guest said, why it says no more, and how long ago its last test ended. The logs are called
+/// `name`.
+fn boot(
     kernel: &Kernel,
-    script: &str,
-    count: usize,
+    memory: &Path,
+    name: &str,
     tell: &mut dyn FnMut(News<'_>, Duration),
-) -> Result<Reader> {
-    let memory = pack(kernel, script)?;
-    let log = kernel.place.join("tests.log");
+) -> Result<(Reader, &'static str, Duration)> {
+    let log = kernel.place.join(format!("{name}.log"));
     let mut kept = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-    let mut machine = Machine::start(kernel, &memory)?;
+    let mut machine = Machine::start(kernel, memory, &kernel.place.join(format!("{name}.console.log")))?;
     let lines = lines(machine.0.stdout.take().context("the machine has no output")?);
     let mut reader = Reader::default();
     let (mut since, mut told) = (Instant::now(), Instant::now());
@@ -68,10 +101,7 @@ pub(super) fn run(
             break "it took too long";
         }
     };
-    for outcome in reader.close(why, count) {
-        tell(News::Ended(&outcome), since.elapsed());
-    }
-    Ok(reader)
+    Ok((reader, why, since.elapsed()))
 }
 
 /// The machine's output, line by line, from a thread of its own.
@@ -120,9 +150,10 @@ fn tied(program: &str) -> Command {
 struct Machine(Child);
 
 impl Machine {
-    fn start(kernel: &Kernel, memory: &Path) -> Result<Self> {
+    /// Boots a kernel with what its memory holds at first; its console goes to a file.
+    fn start(kernel: &Kernel, memory: &Path, log: &Path) -> Result<Self> {
         let mut console = std::ffi::OsString::from("file:");
-        console.push(kernel.place.join("console.log"));
+        console.push(log);
         let mut command = tied("qemu-system-x86_64");
         // The same everywhere: a machine's own hardware would help where there is one, but inside of a virtual machine
         // that lends it on, guests were seen to hang while they booted.

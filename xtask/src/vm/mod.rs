@@ -1,6 +1,7 @@
 //! Runs tests on other kernels than this machine's: Debian's, in virtual machines that see this machine's files.
 
 mod clock;
+mod figures;
 mod guest;
 mod kernel;
 mod results;
@@ -13,11 +14,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::Args;
 
+use crate::again;
 use crate::apt;
 use crate::checkout::{self, Checkout};
 use crate::run;
-use guest::News;
+pub(crate) use figures::figures;
+use guest::{News, Run};
+use kernel::Kernel;
 use results::Outcome;
+use suite::Suite;
 use table::Ran;
 
 #[derive(Args)]
@@ -43,32 +48,41 @@ pub(crate) fn vm(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
     let kernels = options.releases.iter().map(|release| kernel::kernel(checkout, release));
     let kernels = kernels.collect::<Result<Vec<_>>>()?;
     let suites = suite::build(checkout, &options.tests)?;
-    let script = suite::script(checkout, &suites)?;
-    let count = suites.iter().map(|suite| suite.count).sum();
-    let mut all = Vec::new();
-    for kernel in &kernels {
-        println!("\n== {} ({})", kernel.release, kernel.version);
-        let begun = Instant::now();
-        let reader = guest::run(kernel, &script, count, &mut progress(&kernel.release, count))?;
-        println!(
-            "== {}: {} s; all that was said: {}",
-            kernel.release,
-            begun.elapsed().as_secs(),
-            kernel.place.display()
-        );
-        all.push(Ran { version: kernel.version.clone(), reader });
-    }
+    let all = kernels.iter().map(|kernel| on(checkout, kernel, &suites)).collect::<Result<Vec<_>>>()?;
     println!();
     let left_out = suite::left_out(&suites);
     left_out.iter().for_each(|line| println!("left out: {line}"));
     println!("{}\n{}", table::hooks(&all), table::tests(&all));
+    table::chances(&all).iter().for_each(|line| println!("{line}"));
     if options.docs {
         checkout::write_if_changed(&checkout.path("docs/kernels.md"), document(&all, &left_out).as_bytes())?;
     }
     let outcomes = || all.iter().flat_map(|ran| &ran.reader.outcomes);
-    let failed = outcomes().filter(|outcome| !outcome.passed).count();
+    let failed = outcomes().filter(|outcome| !outcome.passed()).count();
     println!("{} passed, {failed} failed", outcomes().count() - failed);
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs tests on a kernel, and once more, in a guest of their own, those that failed and are worth it.
+#[expect(clippy::print_stdout, reason = "the tests' results are the output")]
+fn on(checkout: &Checkout, kernel: &Kernel, suites: &[Suite]) -> Result<Ran> {
+    let Kernel { release, version, place } = kernel;
+    println!("\n== {release} ({version})");
+    let begun = Instant::now();
+    let boot = |name: &str, suites: &[Suite]| {
+        let (script, count) = (suite::script(checkout, suites)?, suites.iter().map(|suite| suite.count).sum());
+        guest::run(kernel, &Run { name, script: &script, count }, &mut progress(release, count))
+    };
+    let (mut reader, mut boots_again) = boot("tests", suites)?;
+    let failed = reader.to_run_again();
+    if !failed.is_empty() {
+        println!("{release} {}", again::announced(&failed.iter().map(Outcome::name).collect::<Vec<_>>()));
+        let (second, more) = boot("again", &suite::only(suites, &failed))?;
+        reader.reconsider(&second);
+        boots_again += more;
+    }
+    println!("== {release}: {} s; all that was said: {}", begun.elapsed().as_secs(), place.display());
+    Ok(Ran { version: version.clone(), reader, boots_again })
 }
 
 /// Shows what a guest tells of itself.
@@ -76,12 +90,13 @@ pub(crate) fn vm(checkout: &Checkout, options: &Options) -> Result<ExitCode> {
 fn progress(release: &str, count: usize) -> impl FnMut(News<'_>, Duration) {
     let mut ended = 0;
     move |news, took| match (news, took.as_secs()) {
-        (News::Ended(Outcome { suite, test, passed }), took) => {
+        (News::Ended(outcome), took) => {
             ended += 1;
-            let result = if *passed { "ok" } else { "FAILED" };
-            println!("{release} {suite} {test} ... {result} ({took} s; {ended} of {count})");
+            let result = if outcome.passed() { "ok" } else { "FAILED" };
+            println!("{release} {} ... {result} ({took} s; {ended} of {count})", outcome.name());
         }
         (News::Running(what), took) => println!("{release} {what} ... for {took} s now"),
+        (News::Again(why), took) => println!("{release} {why} before its first test ({took} s): booted again"),
     }
 }
 
@@ -106,5 +121,6 @@ const INTRODUCTION: &str = include_str!("kernels.md");
 
 fn document(ran: &[Ran], left_out: &[String]) -> String {
     let left_out: String = left_out.iter().map(|line| format!("\nNot run: {line}.\n")).collect();
-    format!("{INTRODUCTION}\n## Hooks\n\n{}\n## Tests\n\n{}{left_out}", table::hooks(ran), table::tests(ran))
+    let chances: String = table::chances(ran).iter().map(|line| format!("\nBy chance: {line}.\n")).collect();
+    format!("{INTRODUCTION}\n## Hooks\n\n{}\n## Tests\n\n{}{chances}{left_out}", table::hooks(ran), table::tests(ran))
 }

@@ -2,12 +2,36 @@
 
 use serde_json::Value;
 
+use crate::again;
+
 /// How one test ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Outcome {
     pub(super) suite: String,
     pub(super) test: String,
-    pub(super) passed: bool,
+    pub(super) end: End,
+}
+
+/// The ways to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    Passed,
+    /// Failed beside others, and passed by itself.
+    AtSecond,
+    Failed,
+    /// The program, or the guest, was gone before it said how it ended; its name says why.
+    CutOff,
+}
+
+impl Outcome {
+    pub(super) fn passed(&self) -> bool {
+        matches!(self.end, End::Passed | End::AtSecond)
+    }
+
+    /// Its program and its name.
+    pub(super) fn name(&self) -> String {
+        format!("{} {}", self.suite, self.test)
+    }
 }
 
 /// What the doctor found of one thing.
@@ -26,6 +50,10 @@ pub(super) struct Reader {
     report: Option<String>,
     pub(super) outcomes: Vec<Outcome>,
     pub(super) findings: Vec<Finding>,
+    /// What a benchmark measured, as JSON.
+    pub(super) figures: Option<String>,
+    /// A program with tests was started.
+    has_begun: bool,
     /// The guest came to its end.
     pub(super) is_done: bool,
 }
@@ -57,13 +85,41 @@ impl Reader {
         if self.is_done {
             return Vec::new();
         }
-        let cut = self.running.take().map(|test| self.note(format!("{test}: {why}"), false));
+        let cut = self.running.take().map(|test| self.note(format!("{test}: {why}"), End::CutOff));
         let left = expected.saturating_sub(self.outcomes.len());
         let rest = (left > 0).then(|| {
             REST.clone_into(&mut self.suite);
-            self.note(format!("{left} tests: {why}"), false)
+            self.note(format!("{left} tests: {why}"), End::CutOff)
         });
         cut.into_iter().chain(rest).collect()
+    }
+
+    /// True of a guest that ended, or was ended, before its first test began, and found nothing broken: another start may
+    /// fare better.
+    pub(super) fn died_early(&self) -> bool {
+        !self.is_done && !self.has_begun && self.outcomes.is_empty()
+    }
+
+    /// Tests that are worth a second run by themselves.
+    pub(super) fn to_run_again(&self) -> Vec<Outcome> {
+        let failed: Vec<_> = self.outcomes.iter().filter(|outcome| outcome.end == End::Failed).cloned().collect();
+        let failures = self.outcomes.iter().filter(|outcome| !outcome.passed()).count();
+        if again::is_worthwhile(failed.len(), failures) { failed } else { Vec::new() }
+    }
+
+    /// Takes over what tests that failed came to in a guest of their own: only one that was seen to pass has passed.
+    pub(super) fn reconsider(&mut self, second: &Self) {
+        for outcome in self.outcomes.iter_mut().filter(|outcome| outcome.end == End::Failed) {
+            let passed = Outcome { end: End::Passed, ..outcome.clone() };
+            if second.outcomes.contains(&passed) {
+                outcome.end = End::AtSecond;
+            }
+        }
+    }
+
+    /// Names of the tests that passed only then.
+    pub(super) fn at_second(&self) -> impl Iterator<Item = String> {
+        self.outcomes.iter().filter(|outcome| outcome.end == End::AtSecond).map(Outcome::name)
     }
 
     fn text(&mut self, text: &str) -> Option<Outcome> {
@@ -84,16 +140,20 @@ impl Reader {
         match word {
             "doctor" => self.report = Some(String::new()),
             "examined" => self.findings = self.report.take().map(|report| findings(&report)).unwrap_or_default(),
-            "begin" => rest.clone_into(&mut self.suite),
+            "begin" => {
+                rest.clone_into(&mut self.suite);
+                self.has_begun = true;
+            }
             "end" => {
                 let unfinished = self.running.take();
-                let has_failed = self.outcomes.iter().any(|outcome| outcome.suite == self.suite && !outcome.passed);
+                let has_failed = self.outcomes.iter().any(|outcome| outcome.suite == self.suite && !outcome.passed());
                 if rest != "0" && !has_failed {
                     let test = unfinished.unwrap_or_else(|| WHOLE.to_owned());
-                    return Some(self.note(format!("{test}: ended with {rest}"), false));
+                    return Some(self.note(format!("{test}: ended with {rest}"), End::CutOff));
                 }
             }
-            "broken" => return Some(self.note(rest.to_owned(), false)),
+            "figures" => self.figures = Some(rest.to_owned()),
+            "broken" => return Some(self.note(rest.to_owned(), End::CutOff)),
             "done" => self.is_done = true,
             _ => {}
         }
@@ -101,9 +161,9 @@ impl Reader {
     }
 
     fn ended(&mut self, text: &str) -> Option<Outcome> {
-        let passed = match text.trim() {
-            "ok" => true,
-            text if text.starts_with("FAILED") => false,
+        let end = match text.trim() {
+            "ok" => End::Passed,
+            text if text.starts_with("FAILED") => End::Failed,
             text if text.starts_with("ignored") => {
                 self.running = None;
                 return None;
@@ -111,11 +171,11 @@ impl Reader {
             _ => return None,
         };
         let test = self.running.take()?;
-        Some(self.note(test, passed))
+        Some(self.note(test, end))
     }
 
-    fn note(&mut self, test: String, passed: bool) -> Outcome {
-        let outcome = Outcome { suite: self.suite.clone(), test, passed };
+    fn note(&mut self, test: String, end: End) -> Outcome {
+        let outcome = Outcome { suite: self.suite.clone(), test, end };
         self.outcomes.push(outcome.clone());
         outcome
     }
@@ -143,7 +203,7 @@ mod tests {
     }
 
     fn told(reader: &Reader) -> Vec<(&str, &str, bool)> {
-        reader.outcomes.iter().map(|each| (each.suite.as_str(), each.test.as_str(), each.passed)).collect()
+        reader.outcomes.iter().map(|each| (each.suite.as_str(), each.test.as_str(), each.passed())).collect()
     }
 
     #[test]
@@ -168,8 +228,15 @@ mod tests {
     fn a_sign_of_life_splits_a_line() {
         let mut reader = read("@@ begin flow\ntest a ... @@ alive 1\n@@ alive 2");
         assert_eq!(reader.running().as_deref(), Some("flow a"));
-        assert_eq!(reader.take("ok").map(|outcome| outcome.passed), Some(true));
+        assert_eq!(reader.take("ok").map(|outcome| outcome.end), Some(End::Passed));
         assert_eq!(reader.running(), None);
+    }
+
+    #[test]
+    fn figures_are_a_line_of_their_own() {
+        let reader = read("round 1 of 7@@ alive 3\n@@ figures {\"rows\": [1, 2]}\n@@ done");
+        assert_eq!(reader.figures.as_deref(), Some("{\"rows\": [1, 2]}"));
+        assert_eq!(read("figures\n@@ done").figures, None);
     }
 
     #[test]
@@ -180,6 +247,37 @@ mod tests {
         assert_eq!(told(&reader), [("flow", "a", true), ("flow", "b: the guest ended", false), left]);
         assert_eq!(read("@@ done").close("the guest ended", 0), []);
         assert_eq!(told(&read("@@ broken no cgroups")), [("", "no cgroups", false)]);
+    }
+
+    #[test]
+    fn only_a_guest_without_any_test_is_booted_again() {
+        assert!(read("").died_early());
+        assert!(read("@@ alive 1\n@@ doctor\n{\"checks\": [\n").died_early());
+        assert!(!read("@@ broken no cgroups").died_early(), "the next one would be broken, too");
+        assert!(!read("@@ begin flow").died_early());
+        assert!(!read("@@ done").died_early());
+    }
+
+    #[test]
+    fn tests_that_failed_run_again_unless_something_else_did() {
+        let names = |reader: &Reader| reader.to_run_again().iter().map(Outcome::name).collect::<Vec<_>>();
+        let failed = "@@ begin flow\ntest a ... ok\ntest b ... FAILED\ntest c ... FAILED\n@@ end 101\n";
+        assert_eq!(names(&read(failed)), ["flow b", "flow c"]);
+        // Of a program that died nobody knows what its other tests would have come to.
+        assert_eq!(names(&read(&format!("{failed}@@ begin doctor\ntest d ... \n@@ end 139"))), [""; 0]);
+        assert_eq!(names(&read("@@ begin flow\ntest a ... ok\n@@ end 0\n@@ done")), [""; 0]);
+    }
+
+    #[test]
+    fn only_what_was_seen_to_pass_has_passed_at_its_second_run() {
+        let first = "@@ begin flow\ntest a ... ok\ntest b ... FAILED\ntest c ... FAILED\n@@ begin other\ntest b ... FAILED\n\
+             test d ... FAILED";
+        let mut reader = read(first);
+        reader.reconsider(&read("@@ begin flow\ntest b ... ok\ntest c ... FAILED\n@@ begin other\ntest d ... "));
+        assert_eq!(reader.at_second().collect::<Vec<_>>(), ["flow b"]);
+        let passed = |end: End| reader.outcomes.iter().filter(|outcome| outcome.end == end).count();
+        assert_eq!([End::Passed, End::AtSecond, End::Failed].map(passed), [1, 1, 3]);
+        assert_eq!(reader.to_run_again().len(), 3);
     }
 
     #[test]

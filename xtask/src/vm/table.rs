@@ -1,12 +1,15 @@
 //! What ran on which kernel, as tables.
 
 use super::results::{Finding, Reader};
+use crate::again;
 
 /// What one kernel gave.
 pub(super) struct Ran {
     /// The kernel: `6.1.0-56-amd64`.
     pub(super) version: String,
     pub(super) reader: Reader,
+    /// How often its guest had to be booted again, since it came to no test.
+    pub(super) boots_again: u32,
 }
 
 /// Checks of the doctor that are about the kernel; each hook comes behind them.
@@ -21,12 +24,23 @@ pub(super) fn tests(ran: &[Ran]) -> String {
     for suite in unique(ran.iter().flat_map(|ran| &ran.reader.outcomes).map(|outcome| outcome.suite.as_str())) {
         row(&mut text, suite, ran, |ran| {
             let of = || ran.reader.outcomes.iter().filter(|outcome| outcome.suite == suite);
-            let failed: Vec<_> = of().filter(|outcome| !outcome.passed).map(|outcome| outcome.test.as_str()).collect();
+            let failed: Vec<_> =
+                of().filter(|outcome| !outcome.passed()).map(|outcome| outcome.test.as_str()).collect();
             let passed = format!("{} passed", of().count() - failed.len());
             if failed.is_empty() { passed } else { format!("{passed}, {} failed: {}", failed.len(), failed.join(", ")) }
         });
     }
     text
+}
+
+/// What chance had a part in: tests that passed at their second run, and guests that did not come up at once.
+pub(super) fn chances(ran: &[Ran]) -> Vec<String> {
+    let of = |ran: &Ran| ran.reader.at_second().map(|name| format!("{name} ({})", ran.version)).collect::<Vec<_>>();
+    let at_second = again::told(&ran.iter().flat_map(of).collect::<Vec<_>>());
+    let booted = ran.iter().filter(|ran| ran.boots_again > 0);
+    let booted =
+        booted.map(|ran| format!("{}: booted again before its first test, {} times", ran.version, ran.boots_again));
+    at_second.into_iter().chain(booted).collect()
 }
 
 /// What the doctor found, one column for each kernel.
@@ -88,7 +102,7 @@ mod tests_of_tables {
         let ran = |version: &str, text: &str| {
             let mut reader = Reader::default();
             text.lines().for_each(|line| drop(reader.take(line)));
-            Ran { version: version.to_owned(), reader }
+            Ran { version: version.to_owned(), reader, boots_again: 0 }
         };
         let report = |status: &str| {
             format!(
@@ -104,5 +118,21 @@ mod tests_of_tables {
         let told = hooks(&ran);
         assert!(told.contains("| what | 6.1 | 6.12 |\n| --- | --- | --- |\n"), "{told}");
         assert!(told.ends_with("| `hook a` | degraded: no a | ok |\n"), "{told}");
+    }
+
+    #[test]
+    fn what_passed_only_then_is_passed_and_told() {
+        let mut reader = Reader::default();
+        let mut second = Reader::default();
+        "@@ begin flow\ntest x ... FAILED\ntest y ... ok".lines().for_each(|line| drop(reader.take(line)));
+        "@@ begin flow\ntest x ... ok".lines().for_each(|line| drop(second.take(line)));
+        reader.reconsider(&second);
+        let ran = [Ran { version: "6.1.0-1".to_owned(), reader, boots_again: 2 }];
+        assert!(tests(&ran).ends_with("| flow | 2 passed |\n"));
+        let expected = [
+            "failed beside others and passed by themselves: flow x (6.1.0-1)",
+            "6.1.0-1: booted again before its first test, 2 times",
+        ];
+        assert_eq!(chances(&ran), expected);
     }
 }

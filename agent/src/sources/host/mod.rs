@@ -29,7 +29,7 @@ pub fn calls() -> Option<Calls> {
     let arch = calls::Arch::this()?;
     Some(Calls {
         traits: calls::by_number(arch),
-        functions: calls::of_interest().map(|name| arch.function(name)).collect(),
+        functions: calls::of_interest(arch).map(|name| arch.function(name)).collect(),
         names: roles::NAMES.to_vec(),
         gpu_majors: devices::gpus(),
     })

@@ -7,31 +7,46 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-/// Calls in a slice, and slices of a measurement.
-const SLICE: u32 = 2000;
-const SLICES: usize = 10;
-/// Round trips of the switching load in a slice.
-const TRIPS: u32 = 500;
+/// How a measurement is cut.
+#[derive(Clone, Copy)]
+pub(crate) struct Slices {
+    /// Calls in a slice, which is to be over before something comes in between.
+    pub(crate) calls: u32,
+    pub(crate) slices: usize,
+}
+
+/// On a machine.
+pub(crate) const SLICES: Slices = Slices { calls: 2000, slices: 10 };
+/// Of the switching load; its calls are round trips.
+const TRIPS: Slices = Slices { calls: 500, ..SLICES };
 
 /// Nanoseconds for one call that does next to nothing.
-pub(crate) fn getppid() -> f64 {
+pub(crate) fn getppid(cut: Slices) -> f64 {
     // SAFETY: takes nothing.
-    slices(|| assert_ne!(unsafe { libc::syscall(libc::SYS_getppid) }, -1), SLICE)
+    slices(|| assert_ne!(unsafe { libc::syscall(libc::SYS_getppid) }, -1), cut)
 }
 
 /// Nanoseconds for giving the CPU away to nobody.
-pub(crate) fn give_way() -> f64 {
+pub(crate) fn give_way(cut: Slices) -> f64 {
     // SAFETY: takes nothing.
-    slices(|| assert_ne!(unsafe { libc::syscall(libc::SYS_sched_yield) }, -1), SLICE)
+    slices(|| assert_ne!(unsafe { libc::syscall(libc::SYS_sched_yield) }, -1), cut)
 }
 
-fn slices(mut call: impl FnMut(), times: u32) -> f64 {
+/// Nanoseconds for waking nobody who waits for a word in memory.
+pub(crate) fn wake(cut: Slices) -> f64 {
+    let word = 0u32;
+    let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: a word that lives for the call, which does not change it.
+    slices(|| assert_eq!(unsafe { libc::syscall(libc::SYS_futex, &raw const word, wake, 1, 0, 0, 0) }, 0), cut)
+}
+
+fn slices(mut call: impl FnMut(), Slices { calls: times, slices }: Slices) -> f64 {
     let slice = |call: &mut dyn FnMut()| {
         let begun = Instant::now();
         (0..times).for_each(|_| call());
         begun.elapsed().as_nanos() as f64 / f64::from(times)
     };
-    (0..SLICES).map(|_| slice(&mut call)).fold(f64::MAX, f64::min)
+    (0..slices).map(|_| slice(&mut call)).fold(f64::MAX, f64::min)
 }
 
 /// Two threads on one CPU that wake each other in turn.

@@ -59,8 +59,7 @@ impl Report {
     fn markdown(&self) -> String {
         let mut text = format!("## Host (`cargo xtask bench host`)\n\n{}\n", self.header.line());
         for (rows, call) in [(&self.syscalls, "`getppid`"), (&self.spinning, "`sched_yield`")] {
-            let head = [call, "mode", "ns added (quartiles)", "to bcc shape", "to Rezolus shape", "to empty pair"];
-            section(&mut text, &head, rows.iter().map(calls));
+            calls(&mut text, call, rows);
         }
         let switch = |row: &SwitchRow| vec![row.design.to_owned(), added(row.ns_added_per_switch, row.range())];
         section(&mut text, &["switch", "ns added (quartiles)"], self.scheduler.iter().map(switch));
@@ -86,16 +85,21 @@ fn section(text: &mut String, head: &[&str], rows: impl Iterator<Item = Vec<Stri
     }
 }
 
-fn calls(row: &CallRow) -> Vec<String> {
+/// The table of a call.
+pub(crate) fn calls(text: &mut String, call: &str, rows: &[CallRow]) {
     let ratio = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
-    vec![
-        row.design.to_owned(),
-        row.mode.to_owned(),
-        added(row.ns_added_per_call, (row.ns_added_low, row.ns_added_high)),
-        ratio(row.ratio_to_bcc_shape),
-        ratio(row.ratio_to_rezolus_shape),
-        ratio(row.ratio_to_empty_pair),
-    ]
+    let row = |row: &CallRow| {
+        vec![
+            row.design.clone(),
+            row.mode.clone(),
+            added(row.ns_added_per_call, (row.ns_added_low, row.ns_added_high)),
+            ratio(row.ratio_to_bcc_shape),
+            ratio(row.ratio_to_rezolus_shape),
+            ratio(row.ratio_to_empty_pair),
+        ]
+    };
+    let head = [call, "mode", "ns added (quartiles)", "to bcc shape", "to Rezolus shape", "to empty pair"];
+    section(text, &head, rows.iter().map(row));
 }
 
 /// A median between its quartiles, marked where those say that the machine was not at rest.

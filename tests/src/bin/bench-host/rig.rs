@@ -5,12 +5,15 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use inferscope::bpf::host::Mode;
 use inferscope::bpf::host::bench::{Attached, Shape, Shapes};
 use inferscope::host::btf::{Btf, VMLINUX};
 use inferscope::model::workload::WorkloadId;
 use inferscope_tests::affinity;
 use inferscope_tests::cgroup::Cgroup;
-use inferscope_tests::host::watch::{Watch, probes_of_the_agent, workload};
+use inferscope_tests::host::watch::{Watch, workload};
+
+use crate::measure::Slices;
 
 const OBJECT: &str = "target/ebpf/shapes.bpf.o";
 const TRACEFS: &str = "/sys/kernel/tracing";
@@ -30,9 +33,27 @@ pub(crate) enum Design {
     Unobserved,
 }
 
+impl Design {
+    /// It is done by our programs.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(self, Self::Ours { .. } | Self::Unobserved)
+    }
+}
+
+/// How a measurement goes.
+#[derive(Clone, Copy)]
+pub(crate) struct Pace {
+    /// Rounds, each of which measures every design between two measurements without any.
+    pub(crate) rounds: usize,
+    /// Between two designs of ours our programs stay in place.
+    pub(crate) keeps_ours: bool,
+    pub(crate) slices: Slices,
+}
+
 pub(crate) struct Rig {
     shapes: Shapes,
     pub(crate) host: Watch,
+    pub(crate) pace: Pace,
     attached: Attached,
     watched: Cgroup,
     beside: Cgroup,
@@ -40,7 +61,8 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
-    pub(crate) fn new() -> Result<Self> {
+    /// With these probes as our design.
+    pub(crate) fn new(mut host: Watch, pace: Pace) -> Result<Self> {
         // Classic tracepoints are found by tracefs, which is not mounted everywhere.
         let mounted = !Path::new(TRACEFS).join("events").exists();
         if mounted {
@@ -51,19 +73,18 @@ impl Rig {
         let object =
             fs::read(OBJECT).with_context(|| format!("{OBJECT} is missing: `cargo xtask bench host` builds it"))?;
         let (watched, beside) = (Cgroup::create("bench")?, Cgroup::create("bench-beside")?);
-        let mut host = probes_of_the_agent()?;
         host.add(&workload(ID.0, &watched)?)?;
         host.probes_mut().observe_calls(false);
         host.probes_mut().observe_sched(false);
         let shapes = Shapes::load(&object, &types)?;
-        let rig = Self { shapes, host, attached: Attached::default(), watched, beside, mounted };
+        let rig = Self { shapes, host, pace, attached: Attached::default(), watched, beside, mounted };
         affinity::pin(0, CPU)?;
         Ok(rig)
     }
 
     /// Puts a design in place, on system calls or on switches.
     pub(crate) fn put(&mut self, design: Design, on_calls: bool) -> Result<()> {
-        let ours = matches!(design, Design::Ours { .. } | Design::Unobserved);
+        let ours = design.is_ours();
         self.host.probes_mut().observe_calls(ours && on_calls);
         self.host.probes_mut().observe_sched(ours && !on_calls);
         self.attached = match design {
@@ -78,9 +99,9 @@ impl Rig {
     }
 
     /// How our programs see system calls here.
-    pub(crate) fn mode(&mut self) -> Result<&'static str> {
+    pub(crate) fn mode(&mut self) -> Result<Mode> {
         self.put(Design::Ours { k: 0 }, true)?;
-        let mode = self.host.probes().mode().0.name();
+        let mode = self.host.probes().mode().0;
         self.put(Design::None, true)?;
         Ok(mode)
     }

@@ -4,10 +4,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use inferscope::bpf::host::Mode;
 use inferscope_tests::process::Process;
 
 use crate::headers::Headers;
-use crate::measure::{apart, getppid};
+use crate::measure::{SLICES, apart, getppid};
 use crate::rig::{Design, Rig};
 use crate::rows::{CallRow, quartiles};
 
@@ -53,16 +54,17 @@ fn everywhere(program: &str) -> Command {
     command
 }
 
-/// A row for each tool that runs here. `bcc_shape` is what that shape adds, for the ratio.
-pub(crate) fn measure(rig: &mut Rig, bcc_shape: Option<f64>) -> Result<Vec<CallRow>> {
+/// A row for each tool that runs here, in proportion to the shapes among `others`.
+pub(crate) fn measure(rig: &mut Rig, others: &[CallRow]) -> Result<Vec<CallRow>> {
     let _headers = Headers::provide();
     let mut rows = Vec::new();
     rig.put(Design::None, true)?;
     for tool in &TOOLS {
         match rounds(tool) {
             Ok(mut added) => {
-                let (low, ns, high) = quartiles(&mut added);
-                rows.push(CallRow::new(tool.design, "tracepoints", (low, ns, high), bcc_shape));
+                let mut row = CallRow::new(tool.design, Mode::Tracepoints.name(), quartiles(&mut added));
+                row.compare(others);
+                rows.push(row);
             }
             Err(error) => eprintln!("{} is left out: {}", tool.design, first_line(&error)),
         }
@@ -76,19 +78,20 @@ fn first_line(error: &anyhow::Error) -> String {
 
 /// What it adds, round by round.
 fn rounds(tool: &Tool) -> Result<Vec<f64>> {
+    let time = || apart(|| getppid(SLICES));
     let mut added = Vec::new();
     for round in 0..ROUNDS {
         eprintln!("{}: round {} of {ROUNDS}", tool.design, round + 1);
-        let before = apart(getppid);
+        let before = time();
         let mut running = Process::start(tool.design, (tool.command)(), None)?;
         running
             .until(READY_WITHIN, "it to observe", |process| {
                 process.out().iter().any(|line| line.contains(tool.ready)).then_some(())
             })
             .context("it does not run here")?;
-        let with = apart(getppid);
+        let with = time();
         drop(running);
-        added.push(with - f64::midpoint(before, apart(getppid)));
+        added.push(with - f64::midpoint(before, time()));
     }
     Ok(added)
 }
