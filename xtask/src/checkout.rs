@@ -68,6 +68,11 @@ impl Checkout {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = self.command(cargo);
         command.env("CARGO_TARGET_DIR", self.target(""));
+        // What `cargo run` says of this program is no business of the crates that are built; some would be built again for it.
+        let of_this = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_this)) {
+            command.env_remove(name);
+        }
         command
     }
 }
