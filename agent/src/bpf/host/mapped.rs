@@ -59,11 +59,9 @@ impl<T: Words> OnDemand<T> {
 
 /// The array, mapped for reading and writing: all of it, or the elements that are in use.
 pub(super) struct Mapped<T> {
-    array: OwnedFd,
-    count: u32,
+    array: OnDemand<T>,
     /// One piece for all elements, or one for each; `None` = nobody uses it.
     pieces: Vec<Option<Mapping>>,
-    holds: PhantomData<T>,
 }
 
 impl<T: Words> Mapped<T> {
@@ -74,26 +72,24 @@ impl<T: Words> Mapped<T> {
 
     /// Maps all `count` elements of the array behind `array`.
     pub(super) fn whole(array: impl AsFd, count: u32) -> io::Result<Self> {
-        let all = Mapping::new(&array, 0, count as usize * size_of::<T>(), Access::ReadWrite)?;
-        Ok(Self { pieces: vec![Some(all)], ..Self::apart(array, count)? })
+        let array = OnDemand::new(array, count)?;
+        Ok(Self { pieces: vec![Some(array.all()?)], array })
     }
 
     /// Maps none of the `count` elements yet.
     pub(super) fn apart(array: impl AsFd, count: u32) -> io::Result<Self> {
-        let pieces = (0..count).map(|_| None).collect();
-        Ok(Self { array: array.as_fd().try_clone_to_owned()?, count, pieces, holds: PhantomData })
+        Ok(Self { array: OnDemand::new(array, count)?, pieces: (0..count).map(|_| None).collect() })
     }
 
     /// Elements that there are.
     pub(super) fn len(&self) -> u32 {
-        self.count
+        self.array.count
     }
 
     /// Maps an element and zeroes it.
     pub(super) fn hold(&mut self, index: u32) -> io::Result<()> {
         let Some(piece) = self.pieces.get_mut(index as usize) else { return Ok(()) };
-        let begin = index as usize * size_of::<T>();
-        *piece = Some(Mapping::new(&self.array, begin, size_of::<T>(), Access::ReadWrite)?);
+        *piece = Some(self.array.element(index)?);
         self.clear(index);
         Ok(())
     }
@@ -109,7 +105,7 @@ impl<T: Words> Mapped<T> {
     pub(super) fn words(&self, index: u32) -> &[AtomicU64] {
         let index = index as usize;
         // One piece for several elements is all of them.
-        let (piece, at) = if self.pieces.len() < self.count as usize { (0, index) } else { (index, 0) };
+        let (piece, at) = if self.pieces.len() < self.len() as usize { (0, index) } else { (index, 0) };
         let words = self.pieces.get(piece).and_then(Option::as_ref).map(Mapping::words).unwrap_or_default();
         words.get(at * Self::WORDS..(at + 1) * Self::WORDS).unwrap_or_default()
     }
