@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem::offset_of;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
 use inferscope_common::block::{Block, Counter, Hist};
@@ -10,6 +10,7 @@ use inferscope_common::hist::HistWords;
 
 use super::live::LiveHist;
 use super::mapping::{Access, Mapping};
+use super::on_demand::OnDemand;
 
 /// Bytes up to the end of the first histogram, [`Hist::EventGap`].
 const HEAD: usize = offset_of!(Block, hists) + size_of::<HistWords>();
@@ -27,30 +28,27 @@ pub struct Steps {
 }
 
 /// The array of blocks; each is mapped by itself, while somebody reads it.
-pub(super) struct Blocks {
-    array: OwnedFd,
-    count: u32,
-}
+pub(super) struct Blocks(OnDemand<Block>);
 
 impl Blocks {
     /// `count` blocks of the array behind `array`.
     pub(super) fn new(array: impl AsFd, count: u32) -> io::Result<Self> {
-        Ok(Self { array: array.as_fd().try_clone_to_owned()?, count })
+        OnDemand::new(array, count, Access::Read).map(Self)
     }
 
     /// Blocks that there are.
     pub(super) fn len(&self) -> u32 {
-        self.count
+        self.0.len()
     }
 
     /// Maps one block, read-only.
     pub(super) fn map(&self, index: u32) -> io::Result<MappedBlock> {
-        self.words(index, size_of::<Block>()).map(MappedBlock)
+        self.0.element(index).map(MappedBlock)
     }
 
     /// Reads the beginning of one block alone.
     pub(super) fn steps(&self, index: u32) -> io::Result<Steps> {
-        let head = self.words(index, HEAD)?;
+        let head = self.0.beginning(index, HEAD)?;
         let counter = |counter: Counter| counter_of(&head, counter as usize);
         // Events that follow another one are counted by the histogram of their gaps alone.
         let gaps = hist_of(&head, Hist::EventGap).slots();
@@ -59,15 +57,6 @@ impl Blocks {
             begun: counter(Counter::RequestsBegun),
             ended: counter(Counter::RequestsEnded),
         })
-    }
-
-    /// Maps the first bytes of a block.
-    fn words(&self, index: u32, bytes: usize) -> io::Result<Mapping> {
-        if index >= self.count {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "no such block"));
-        }
-        let begin = index as usize * size_of::<Block>();
-        Mapping::new(&self.array, begin, bytes, Access::Read)
     }
 }
 

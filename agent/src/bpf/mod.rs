@@ -8,6 +8,7 @@ mod live;
 mod load;
 mod mapping;
 pub mod object;
+mod on_demand;
 mod records;
 mod stats;
 

@@ -12,11 +12,13 @@ use inferscope_common::syscall::{Counts, Latencies, MAX_STRIPES, NUMBERS};
 use inferscope_common::watch::{BUCKETS, Bucket, MAX_SLOTS};
 
 use super::calls::Links;
-use super::mapped::{Mapped, OnDemand, Words};
+use super::mapped::{Mapped, Words};
 use super::members::Members;
 use super::table::Table;
 use super::{Host, OFF, SCHED, TRACKER, kfunc};
 use crate::bpf::hooks::{self, Hook, HookState};
+use crate::bpf::mapping::Access;
+use crate::bpf::on_demand::OnDemand;
 use crate::host::btf as host_btf;
 
 /// Name of the hook on system calls, whichever way it is done.
@@ -252,8 +254,8 @@ fn mapped<T: Words>(ebpf: &Ebpf, name: &'static str, count: u32) -> Result<Mappe
 }
 
 /// An array of which a piece is mapped while somebody looks at it.
-fn on_demand<T: Words>(ebpf: &Ebpf, name: &'static str, count: u32) -> Result<OnDemand<T>, LoadError> {
-    OnDemand::new(array(ebpf, name)?.fd(), count).map_err(|error| LoadError::Mmap(name, error))
+fn on_demand<T>(ebpf: &Ebpf, name: &'static str, count: u32) -> Result<OnDemand<T>, LoadError> {
+    OnDemand::new(array(ebpf, name)?.fd(), count, Access::ReadWrite).map_err(|error| LoadError::Mmap(name, error))
 }
 
 /// An array whose elements are mapped while somebody uses them.

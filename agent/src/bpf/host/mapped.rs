@@ -1,14 +1,14 @@
 //! Arrays of the kernel half, element by element.
 
 use std::io;
-use std::marker::PhantomData;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use inferscope_common::watch::Bucket;
 use inferscope_common::{disk, sched, syscall};
 
 use crate::bpf::mapping::{Access, Mapping};
+use crate::bpf::on_demand::OnDemand;
 
 /// What arrays hold.
 ///
@@ -30,33 +30,6 @@ unsafe impl Words for sched::Control {}
 // SAFETY: as above.
 unsafe impl Words for disk::Disk {}
 
-/// An array of which a piece is mapped while somebody looks at it: most of it, most of the time, nobody does.
-pub(super) struct OnDemand<T> {
-    array: OwnedFd,
-    count: u32,
-    holds: PhantomData<T>,
-}
-
-impl<T: Words> OnDemand<T> {
-    /// `count` elements of the array behind `array`.
-    pub(super) fn new(array: impl AsFd, count: u32) -> io::Result<Self> {
-        Ok(Self { array: array.as_fd().try_clone_to_owned()?, count, holds: PhantomData })
-    }
-
-    /// One element; none beyond the end.
-    pub(super) fn element(&self, index: u32) -> io::Result<Mapping> {
-        if index >= self.count {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        Mapping::new(&self.array, index as usize * size_of::<T>(), size_of::<T>(), Access::ReadWrite)
-    }
-
-    /// All of them.
-    pub(super) fn all(&self) -> io::Result<Mapping> {
-        Mapping::new(&self.array, 0, self.count as usize * size_of::<T>(), Access::ReadWrite)
-    }
-}
-
 /// The array, mapped for reading and writing: all of it, or the elements that are in use.
 pub(super) struct Mapped<T> {
     array: OnDemand<T>,
@@ -72,18 +45,18 @@ impl<T: Words> Mapped<T> {
 
     /// Maps all `count` elements of the array behind `array`.
     pub(super) fn whole(array: impl AsFd, count: u32) -> io::Result<Self> {
-        let array = OnDemand::new(array, count)?;
+        let array = OnDemand::new(array, count, Access::ReadWrite)?;
         Ok(Self { pieces: vec![Some(array.all()?)], array })
     }
 
     /// Maps none of the `count` elements yet.
     pub(super) fn apart(array: impl AsFd, count: u32) -> io::Result<Self> {
-        Ok(Self { array: OnDemand::new(array, count)?, pieces: (0..count).map(|_| None).collect() })
+        Ok(Self { array: OnDemand::new(array, count, Access::ReadWrite)?, pieces: (0..count).map(|_| None).collect() })
     }
 
     /// Elements that there are.
     pub(super) fn len(&self) -> u32 {
-        self.array.count
+        self.array.len()
     }
 
     /// Maps an element and zeroes it.

@@ -33,9 +33,10 @@ pub use load::{Begin, Calls, LoadError, Options};
 use super::hooks::{Hook, HookState};
 use super::live::LiveHist;
 use super::mapping::Mapping;
+use super::on_demand::OnDemand;
 use super::stats;
 use calls::{Links, Point};
-use mapped::{Mapped, OnDemand};
+use mapped::Mapped;
 use placed::Done;
 use table::Table;
 

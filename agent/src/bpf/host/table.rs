@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use inferscope_common::watch::{AGENT, Bucket, bucket, entry, slot_of};
 
-use super::mapped::OnDemand;
+use crate::bpf::on_demand::OnDemand;
 
 /// Slots by cgroup, shared with the kernel.
 pub(super) struct Table(pub(super) OnDemand<Bucket>);
