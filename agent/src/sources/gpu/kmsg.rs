@@ -73,7 +73,26 @@ pub(super) fn pci(address: &str) -> Option<(u32, u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::io::Write as _;
+
+    proptest! {
+        /// What the driver writes is read back, whatever stands around it.
+        #[test]
+        fn every_error_is_read(
+            domain in 0u32..0x1_0000, bus in 0u32..256, device in 0u32..32, code in any::<u32>(), pid in any::<u32>(),
+            before in "[ -~]{0,30}", after in "[^\\n]{0,60}",
+        ) {
+            let line = format!("{before}NVRM: Xid (PCI:{domain:04x}:{bus:02x}:{device:02x}): {code}, pid={pid}, {after}");
+            prop_assert_eq!(xid(&line), Some(Xid { pci: (domain, bus, device), code, pid: Some(pid) }));
+        }
+
+        /// Anything else is left alone.
+        #[test]
+        fn any_line_is_taken(begin in "(NVRM: Xid \\(PCI:)?", middle in ".{0,20}", end in "(\\): )?.{0,40}") {
+            let _: Option<Xid> = xid(&format!("{begin}{middle}{end}"));
+        }
+    }
 
     #[test]
     fn lines_of_the_kernel_are_understood() {
