@@ -155,6 +155,8 @@ impl Rig {
 /// Settings of a rig.
 pub fn settings(library: &Path) -> Settings {
     let mut settings = Settings { libraries: vec![library.to_owned()], kmsg: None, ..Settings::default() };
+    // Whatever this machine has: the simulated one is driven by no kernel module, and waits for none.
+    settings.sys = library.with_file_name("sys");
     settings.deadline = Duration::from_millis(500);
     settings.retry = Duration::from_millis(100);
     settings.cadence.fastest = INTERVAL;

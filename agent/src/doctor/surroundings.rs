@@ -100,7 +100,7 @@ pub(super) fn processes(host: &Host) -> Check {
 /// NVIDIA's management library, looked for where the dynamic loader would. It is not loaded.
 pub(super) fn gpu(host: &Host, library_path: Option<&str>) -> Check {
     const NAME: &str = "NVML";
-    let driver = Module::new(&host.path("/proc")).version();
+    let driver = Module::new(&host.path("/proc"), &host.path("/sys")).version();
     match (library(host, library_path), driver) {
         (Some(path), Some(driver)) => Check::ok(NAME, format!("{}, driver {driver}", path.display())),
         (Some(path), None) => Check::degraded(

@@ -3,6 +3,7 @@
 //! Healthy devices are read every [`INTERVAL`](inferscope_tests::gpu::INTERVAL); a gap of less than two intervals means that
 //! no reading was missed.
 
+mod module;
 mod release;
 
 use std::time::{Duration, Instant};

@@ -8,7 +8,7 @@ use nvml_wrapper::Nvml;
 use nvml_wrapper::bitmasks::event::EventTypes;
 use nvml_wrapper::enums::event::XidError;
 use nvml_wrapper::error::{NvmlError, nvml_sym, nvml_try};
-use nvml_wrapper_sys::bindings::{nvmlDevice_t, nvmlEventSet_t};
+use nvml_wrapper_sys::bindings::{NvmlLib, nvmlDevice_t, nvmlEventSet_t};
 
 use super::failure::judge_init;
 use super::watch::Meter;
@@ -62,12 +62,25 @@ fn named_version(path: &Path) -> Option<String> {
     version.contains('.').then(|| version.to_owned())
 }
 
+fn initialise(path: &Path) -> Result<Nvml, NvmlError> {
+    Nvml::builder().lib_path(path.as_os_str()).init()
+}
+
+/// What initialising would say that does not load the kernel module. The library is unloaded again.
+fn load(path: &Path) -> Result<Nvml, NvmlError> {
+    // SAFETY: its constructors run, as they do for `initialise`; nothing of it is called.
+    drop(unsafe { NvmlLib::new(path) }?);
+    Err(NvmlError::DriverNotLoaded)
+}
+
 impl Library {
-    /// Loads the first library that is there and initialises it.
-    pub(super) fn open(paths: &[PathBuf], meter: &mut Meter<'_>) -> Result<Self, DriverState> {
+    /// Loads the first library that is there and initialises it, unless the kernel module is awaited
+    /// ([`Module::is_awaited`](crate::host::nvidia::Module::is_awaited)): that would load it, perhaps behind the back of
+    /// somebody who is replacing it.
+    pub(super) fn open(paths: &[PathBuf], awaited: bool, meter: &mut Meter<'_>) -> Result<Self, DriverState> {
         let mut reason = None;
         for path in paths {
-            let opened = meter.call(Call::Init, || Ok(Nvml::builder().lib_path(path.as_os_str()).init()));
+            let opened = meter.call(Call::Init, || Ok(if awaited { load(path) } else { initialise(path) }));
             match opened {
                 Some(Ok(nvml)) => {
                     let version = meter.call(Call::Init, || nvml.sys_driver_version()).unwrap_or_default();

@@ -123,7 +123,7 @@ impl Sampler {
             aside: None,
             postponed: None,
             listed: None,
-            module: Module::new(&settings.proc),
+            module: Module::new(&settings.proc, &settings.sys),
             logged: BTreeMap::new(),
             settings,
             inbox,
@@ -187,7 +187,8 @@ impl Sampler {
             // A library that a stuck call holds does not keep another from being loaded, unless all is to be let go.
             if self.want == Want::Read && self.open.due <= now {
                 self.listed = self.module.addresses();
-                self.start(Job::Open(self.settings.libraries.clone()), What::Driver);
+                let (paths, awaited) = (self.settings.libraries.clone(), self.module.is_awaited());
+                self.start(Job::Open { paths, awaited }, What::Driver);
             }
             return;
         };

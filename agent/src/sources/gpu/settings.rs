@@ -31,6 +31,8 @@ pub struct Settings {
     pub retry: Duration,
     /// Where `/proc` of the initial pid namespace is mounted.
     pub proc: PathBuf,
+    /// Where `/sys` is mounted.
+    pub sys: PathBuf,
     /// The kernel's log, for Xid errors; without it they come from the driver's events.
     pub kmsg: Option<PathBuf>,
     /// Observations that wait to be taken; beyond them samples are dropped and counted.
@@ -47,6 +49,7 @@ impl Default for Settings {
             cadence: Cadence::default(),
             retry: Duration::from_secs(1),
             proc: PathBuf::from("/proc"),
+            sys: PathBuf::from("/sys"),
             kmsg: Some(PathBuf::from("/dev/kmsg")),
             queue: 1024,
         }

@@ -25,8 +25,8 @@ const MOST: usize = 2;
 /// Something to do that may take for ever.
 #[derive(Debug)]
 pub(super) enum Job {
-    /// Load and initialise.
-    Open(Vec<PathBuf>),
+    /// Load and initialise; load alone while the kernel module is awaited.
+    Open { paths: Vec<PathBuf>, awaited: bool },
     /// Get a device ready to be read; close what read it before.
     Attach { library: Arc<Library>, index: u32, proc: PathBuf, before: Option<Box<Reader>> },
     /// Read a device.
@@ -178,8 +178,8 @@ fn work(worker: usize, jobs: &Receiver<Job>, watch: &Watch, inbox: &SyncSender<M
 /// Does a job. Hands back what it used of the library, and costs that neither a sample nor the meter tells.
 fn run(job: Job, watch: &Watch, meter: &mut Meter<'_>) -> (Outcome, Vec<Arc<Library>>, Vec<Cost>) {
     match job {
-        Job::Open(paths) => {
-            let opened = Library::open(&paths, meter).and_then(|library| {
+        Job::Open { paths, awaited } => {
+            let opened = Library::open(&paths, awaited, meter).and_then(|library| {
                 let devices = meter.call(Call::Count, || library.nvml.device_count());
                 let devices =
                     devices.ok_or_else(|| DriverState::Failed { reason: "it counts no devices".to_owned() })?;
