@@ -1,8 +1,8 @@
 //! Where the programs are that the harness runs.
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::{env, fs};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -38,7 +38,7 @@ pub fn collector() -> Result<PathBuf> {
 /// A Python that has what `tests/requirements.txt` names: `INFERSCOPE_PYTHON`, else the one on `PATH`.
 pub fn python() -> Result<PathBuf> {
     let path = env::var_os("INFERSCOPE_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
-    let imports = ["-c", "import uvicorn, uvloop, starlette, sse_starlette, openai"];
+    let imports = ["-c", "import uvicorn, uvloop, starlette, sse_starlette, openai, pynvml"];
     let probe = Command::new(&path).args(imports).stdin(Stdio::null()).output();
     let output = probe.with_context(|| format!("there is no Python at {}: {MEND}", path.display()))?;
     if !output.status.success() {
@@ -51,6 +51,21 @@ pub fn python() -> Result<PathBuf> {
 /// A Python with PyTorch, for machines with a GPU: `INFERSCOPE_TORCH`.
 pub fn torch() -> Option<PathBuf> {
     env::var_os("INFERSCOPE_TORCH").map(PathBuf::from)
+}
+
+/// NVIDIA's own management libraries, by the version of their drivers, oldest first: those below `INFERSCOPE_NVML`.
+pub fn nvml() -> Result<Vec<(String, PathBuf)>> {
+    let Some(place) = env::var_os("INFERSCOPE_NVML") else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for release in fs::read_dir(place)?.flatten() {
+        for file in fs::read_dir(release.path()).into_iter().flatten().flatten() {
+            let name = file.file_name().into_string().unwrap_or_default();
+            found.extend(name.strip_prefix("libnvidia-ml.so.").map(|version| (version.to_owned(), file.path())));
+        }
+    }
+    found.sort();
+    ensure!(!found.is_empty(), "INFERSCOPE_NVML names a directory without libraries: {MEND}");
+    Ok(found)
 }
 
 /// A program of this crate's with PyTorch, on the GPU that NVML names first.

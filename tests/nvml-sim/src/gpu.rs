@@ -58,12 +58,12 @@ impl Gpu {
 
     /// Milliwatts of the last step.
     pub(crate) fn power_instant_mw(&self, time: f64) -> u32 {
-        (self.device.power_w.mean(step(time) - STEP, step(time)) * 1e3) as u32
+        (self.device.power_w.mean(step(time) - STEP, step(time)) * 1e3).round() as u32
     }
 
     /// Milliwatts, averaged over the last second.
     pub(crate) fn power_average_mw(&self, time: f64) -> u32 {
-        (self.device.power_w.mean((step(time) - AVERAGE).max(0.0), step(time)) * 1e3) as u32
+        (self.device.power_w.mean((step(time) - AVERAGE).max(0.0), step(time)) * 1e3).round() as u32
     }
 
     /// Bytes in use, all instances together.

@@ -19,3 +19,5 @@ mod gpu;
 mod hardware;
 pub mod place;
 pub mod scenario;
+
+pub use abi::functions;

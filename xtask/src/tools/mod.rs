@@ -2,6 +2,7 @@
 
 mod collector;
 mod node;
+mod nvml;
 mod python;
 
 use std::path::{Path, PathBuf};
@@ -17,12 +18,16 @@ pub(crate) struct Tools {
     collector: Option<PathBuf>,
     python: PathBuf,
     node: Option<PathBuf>,
+    nvml: Option<PathBuf>,
 }
 
 /// Finds all of them, and makes what is missing.
 pub(crate) fn tools(checkout: &Checkout) -> Result<Tools> {
     let (python, node) = (python::python(checkout)?, node::node(checkout)?);
-    Ok(Tools { collector: Some(collector::collector(checkout)?), python, node: Some(node) })
+    let nvml = nvml::nvml(checkout).inspect_err(|error| {
+        eprintln!("NVIDIA's own management library is not to be had, and tests that look at it are skipped: {error:#}");
+    });
+    Ok(Tools { collector: Some(collector::collector(checkout)?), python, node: Some(node), nvml: nvml.ok() })
 }
 
 /// The same of those that the demo starts.
@@ -30,7 +35,7 @@ pub(crate) fn of_demo(checkout: &Checkout, with_collector: bool) -> Result<Tools
     let python = python::python(checkout)?;
     let collector = with_collector.then(|| collector::collector(checkout)).transpose();
     let collector = collector.context("no Collector for --collector: without it the demo needs none")?;
-    Ok(Tools { collector, python, node: None })
+    Ok(Tools { collector, python, node: None, nvml: None })
 }
 
 /// The task: prints what a shell has to set for the tests to run without this program.
@@ -58,6 +63,7 @@ impl Tools {
             ("INFERSCOPE_COLLECTOR", self.collector.as_deref()),
             ("INFERSCOPE_PYTHON", Some(&*self.python)),
             ("INFERSCOPE_NODE", self.node.as_deref()),
+            ("INFERSCOPE_NVML", self.nvml.as_deref()),
         ];
         all.into_iter().filter_map(|(name, path)| Some((name, path?)))
     }

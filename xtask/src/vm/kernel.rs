@@ -131,19 +131,8 @@ impl Kernel {
 
     /// Downloads the package and keeps of it the image and the few modules.
     fn fetch(&self, checkout: &Checkout) -> Result<()> {
-        let whole = self.place.join("whole");
-        if whole.exists() {
-            fs::remove_dir_all(&whole)?;
-        }
-        fs::create_dir_all(&whole)?;
-        let name = format!("{PACKAGE}{}", self.version);
-        let mut download = Command::new("apt-get");
-        download.args(["--quiet", "download", &name]).current_dir(&whole);
-        let log = checkout.tools("log/apt-download.log");
-        run::step(&format!("Downloading Debian's kernel {}", self.version), &log, &mut download)?;
-        let package = files(&whole)?.into_iter().find(|path| path.extension().is_some_and(|end| end == "deb"));
-        let package = package.with_context(|| format!("apt-get downloaded no {name}"))?;
-        run::run(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&whole))?;
+        let (whole, what) = (self.place.join("whole"), format!("Debian's kernel {}", self.version));
+        apt::unpack(checkout, &[], &format!("{PACKAGE}{}", self.version), &what, &whole)?;
         self.keep_modules(&whole)?;
         fs::rename(whole.join("boot").join(format!("vmlinuz-{}", self.version)), self.image())?;
         // Last, since its presence says that everything is there.
@@ -154,7 +143,7 @@ impl Kernel {
     fn keep_modules(&self, whole: &Path) -> Result<()> {
         let modules = self.root().join("lib/modules").join(&self.version);
         fs::create_dir_all(&modules)?;
-        for path in files(&whole.join("lib/modules"))? {
+        for path in apt::files(&whole.join("lib/modules"))? {
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
             if !name.split_once(".ko").is_some_and(|(module, _)| MODULES.contains(&module)) {
                 continue;
@@ -167,21 +156,6 @@ impl Kernel {
         // Names in it are relative, so that it holds for the guest, too.
         run::run(Command::new("busybox").args(["depmod", "-b"]).arg(self.root()).arg(&self.version))
     }
-}
-
-/// Every file below a directory.
-fn files(directory: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let mut open = vec![directory.to_owned()];
-    while let Some(directory) = open.pop() {
-        let entries = fs::read_dir(&directory).with_context(|| format!("cannot read {}", directory.display()))?;
-        for entry in entries {
-            let entry = entry?;
-            let list = if entry.file_type()?.is_dir() { &mut open } else { &mut found };
-            list.push(entry.path());
-        }
-    }
-    Ok(found)
 }
 
 #[cfg(test)]

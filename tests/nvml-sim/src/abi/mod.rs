@@ -26,7 +26,7 @@ pub(crate) use nvml_wrapper_sys::bindings::nvmlReturn_enum_NVML_ERROR_NOT_SUPPOR
 /// What the body of an export returns.
 type Answer<T = ()> = Result<T, nvmlReturn_t>;
 
-/// Exports functions, and `signatures`, which compiles only where they are what `nvml.h` declares.
+/// Exports functions; says their `NAMES`, and has `signatures`, which compiles only where they are what `nvml.h` declares.
 macro_rules! exports {
     ($($(#[$meta:meta])* $name:ident($($argument:ident: $type:ty),*) $body:block)*) => {
         $(
@@ -39,6 +39,8 @@ macro_rules! exports {
             }
         )*
 
+        pub(super) const NAMES: &[&str] = &[$(stringify!($name)),*];
+
         #[cfg(test)]
         pub(super) fn signatures(library: &mut nvml_wrapper_sys::bindings::NvmlLib) {
             $(library.$name = Ok($name);)*
@@ -46,6 +48,26 @@ macro_rules! exports {
     };
 }
 use exports;
+
+/// Names of all functions that the library exports.
+pub fn functions() -> Vec<&'static str> {
+    [
+        clocks::NAMES,
+        energy::NAMES,
+        events::NAMES,
+        fields::NAMES,
+        gpm::NAMES,
+        health::NAMES,
+        identity::NAMES,
+        links::NAMES,
+        mig::NAMES,
+        processes::NAMES,
+        system::NAMES,
+        utilization::NAMES,
+        &["nvmlErrorString"],
+    ]
+    .concat()
+}
 
 fn code(answer: Answer) -> nvmlReturn_t {
     answer.err().unwrap_or(SUCCESS)
