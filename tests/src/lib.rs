@@ -14,6 +14,7 @@ pub mod gpu;
 pub mod host;
 pub mod machine;
 pub mod memory;
+pub mod oracle;
 pub mod process;
 pub mod quantile;
 pub mod received;

@@ -1,5 +1,5 @@
-//! The GPU of this machine under CUDA loads: our joules beside the device's own counter and `nvidia-smi`, our shares beside
-//! what processes say that they computed.
+//! The GPU of this machine: what we read of it beside what NVIDIA's own binding reads; and under CUDA loads our joules beside
+//! the device's own counter and `nvidia-smi`, our shares beside what processes say that they computed.
 //!
 //! `cargo xtask test gpu` runs these with PyTorch; elsewhere each says that it is skipped. Nothing else should use the GPU.
 //! But for the last one they need neither the kernel half nor root: the source and the model run in this process.
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use inferscope::clock::monotonic_nanos;
 use inferscope::model::batch::{Point, Temporality};
-use inferscope::model::gpu::{Gpus, Limits};
+use inferscope::model::gpu::{Gpus, Limits, Observation};
 use inferscope::model::metrics::MetricId;
 use inferscope::model::workload::WorkloadId;
 use inferscope::sources::gpu::{GpuSource, Settings};
@@ -20,6 +20,7 @@ use inferscope_tests::agent::{OFTEN, Setup};
 use inferscope_tests::ask::{Api, Ask};
 use inferscope_tests::clients::Client;
 use inferscope_tests::gpu::total;
+use inferscope_tests::oracle::{self, EVERYTHING};
 use inferscope_tests::process::Process;
 use inferscope_tests::received::Received;
 use inferscope_tests::receiver::Receiver;
@@ -33,6 +34,8 @@ const READY_WITHIN: Duration = Duration::from_secs(120);
 const ENDS_WITHIN: Duration = Duration::from_secs(30);
 const NAMED_WITHIN: Duration = Duration::from_secs(10);
 const SOON: Duration = Duration::from_secs(60);
+/// Interval at which everything is read.
+const EVERY: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(20);
 /// How long energy is compared.
 const WINDOW: Duration = Duration::from_secs(20);
@@ -192,6 +195,75 @@ impl Joules {
     fn given(&self, id: WorkloadId, part: Option<&str>) -> f64 {
         self.given.get(&id).map_or(0.0, |points| total(points, MetricId::Energy, part))
     }
+}
+
+/// What may change on a device that nobody uses, besides what only grows.
+const MOVING: [&str; 23] = [
+    "power_average_mw",
+    "power_instant_mw",
+    "power_call_mw",
+    "utilization",
+    "memory",
+    "throttle",
+    "encoder_pct",
+    "decoder_pct",
+    "temperature",
+    "memory_temperature",
+    "sm_mhz",
+    "memory_mhz",
+    "video_mhz",
+    "performance_state",
+    "pcie_link",
+    "activity",
+    "power_cap_ns",
+    "sync_boost_ns",
+    "sw_thermal_ns",
+    "hw_thermal_ns",
+    "hw_power_brake_ns",
+    "fans",
+    "first_fan_rpm",
+];
+
+#[test]
+fn what_is_read_nvidias_binding_reads() -> Result<()> {
+    let Some(python) = tools::torch().filter(|_| !is_skipped()) else { return Ok(()) };
+    let _turn = Turn::take()?;
+    let (device, mut settings, mut seen) = (Device::open()?, Settings::default(), Vec::new());
+    // Everything in every turn, at one pace.
+    let cadence = &mut settings.cadence;
+    for length in [
+        &mut cadence.fastest,
+        &mut cadence.steady,
+        &mut cadence.slowest,
+        &mut cadence.uses,
+        &mut cadence.health,
+        &mut cadence.processes,
+    ] {
+        *length = EVERY;
+    }
+    cadence.budget_ppm = 1_000_000;
+    let mut source = GpuSource::start(settings)?;
+    // Activity lies between two readings.
+    let mut whole = |what: &str| {
+        wait::until(SOON, what, || {
+            source.poll(|observation| seen.push(observation));
+            let is_whole = |seen: &&Observation| matches!(seen, Observation::Sample(sample) if *sample.gpu == *device.uuid && sample.asked == EVERYTHING);
+            (seen.iter().filter(is_whole).count() > 2).then_some(())
+        })?;
+        let told = oracle::told(&seen, &device.uuid);
+        seen.retain(|seen| !matches!(seen, Observation::Sample(_)));
+        told
+    };
+    let before = whole("readings of everything")?;
+    let theirs = oracle::by_binding(&python, None)?;
+    let after = whole("further readings of everything")?;
+    ensure!(source.stop(), "a call into the driver has not returned");
+    for (name, theirs) in &theirs {
+        eprintln!("{name}: {}, the binding reads {theirs}", after.get(name).unwrap_or(&serde_json::Value::Null));
+    }
+    let differences = oracle::differences(&before, &theirs, &after, &MOVING);
+    ensure!(differences.is_empty(), "{}", differences.join("\n"));
+    Ok(())
 }
 
 #[test]
