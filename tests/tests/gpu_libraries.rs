@@ -141,6 +141,13 @@ fn nvidias_libraries_load_the_kernel_module_and_the_agent_does_not_let_them() ->
         let said = machine.run(&python, &["-c", binding])?;
         ensure!(said.contains("Driver Not Loaded") && said.contains("nvidiactl"), "driver {driver}: {said}");
         assert!(machine.called().starts_with("nvidia\n"), "driver {driver}: {}", machine.called());
+
+        // Without a GPU there is nothing to load, and nothing is wrong.
+        fs::remove_dir_all(machine.path("devices/0000:3b:00.0"))?;
+        fs::remove_file(machine.path("called"))?;
+        let said = machine.run(&tools::inferscope()?, &["doctor"])?;
+        ensure!(said.contains("no GPU of NVIDIA on the PCI bus"), "driver {driver}: {said}");
+        ensure!(!said.contains("the kernel module") && machine.called().is_empty(), "driver {driver}: {said}");
     }
     Ok(())
 }

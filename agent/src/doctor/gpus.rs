@@ -81,6 +81,7 @@ fn driver(host: &Host, library_path: Option<&str>, state: Option<&DriverState>) 
     match state {
         // Files tell more of what is not there.
         DriverState::Absent { .. } => surroundings::gpu(host, library_path),
+        DriverState::NoDevice => Check::missing(NAME, detail),
         DriverState::Unloadable { reason, named: false } => {
             Check::degraded(NAME, unloadable(host, library_path, reason), mend)
         }

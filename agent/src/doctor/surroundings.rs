@@ -100,9 +100,12 @@ pub(super) fn processes(host: &Host) -> Check {
 /// NVIDIA's management library, looked for where the dynamic loader would. It is not loaded.
 pub(super) fn gpu(host: &Host, library_path: Option<&str>) -> Check {
     const NAME: &str = "NVML";
-    let driver = Module::new(&host.path("/proc"), &host.path("/sys")).version();
-    match (library(host, library_path), driver) {
+    let module = Module::new(&host.path("/proc"), &host.path("/sys"));
+    match (library(host, library_path), module.version()) {
         (Some(path), Some(driver)) => Check::ok(NAME, format!("{}, driver {driver}", path.display())),
+        (Some(path), None) if module.is_of_use() == Some(false) => {
+            Check::missing(NAME, format!("{}, but no GPU of NVIDIA on the PCI bus", path.display()))
+        }
         (Some(path), None) => Check::degraded(
             NAME,
             format!("{}, but the driver is not loaded", path.display()),

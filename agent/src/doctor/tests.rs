@@ -67,7 +67,7 @@ fn an_old_machine_and_a_user_without_rights() {
 fn said_of_gpus(machine: &Machine, library: &str) -> String {
     let (host, mut lines) = (machine.host(), Vec::new());
     let mut settings = gpu::Settings { libraries: vec![host.path(library)], kmsg: None, ..gpu::Settings::default() };
-    settings.proc = host.path("/proc");
+    (settings.proc, settings.sys) = (host.path("/proc"), host.path("/sys"));
     gpus::gpus(host, None, &settings, &mut |check| lines.push(plain(&check)));
     lines.join("\n").replace(&host.path("/").display().to_string(), "/")
 }
@@ -83,6 +83,19 @@ fn a_library_that_is_there_and_cannot_be_loaded_is_not_well() {
     let said = said_of_gpus(&machine, "/usr/lib64/libnvidia-ml.so.1");
     assert!(said.starts_with("degraded  NVML") && said.contains("but cannot be loaded: "), "{said}");
     assert!(said.contains("too short") && said.contains("mend: install libnvidia-ml.so.1"), "{said}");
+}
+
+#[test]
+fn a_driver_that_is_not_loaded_is_lacking_where_a_gpu_is() {
+    let machine = Machine::new();
+    machine.file("usr/lib64/libnvidia-ml.so.1", "of another machine");
+    let said = || plain(&surroundings::gpu(machine.host(), None));
+    assert!(said().contains("but the driver is not loaded"), "{}", said());
+    machine.directory("sys/bus/pci/devices");
+    assert!(said().starts_with("missing   NVML") && said().contains("no GPU of NVIDIA on the PCI bus"), "{}", said());
+    machine.file("sys/bus/pci/devices/0000:3b:00.0/vendor", "0x10de\n");
+    machine.file("sys/bus/pci/devices/0000:3b:00.0/class", "0x030200\n");
+    assert!(said().contains("but the driver is not loaded"), "{}", said());
 }
 
 #[test]

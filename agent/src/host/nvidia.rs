@@ -31,17 +31,16 @@ impl Module {
     /// `modprobe nvidia`, else `nvidia-modprobe`, which is setuid. That is what NVIDIA's libraries 470.256, 535.261 and 550.163
     /// were seen to do, and not to do without such a GPU.
     pub fn is_awaited(&self) -> bool {
-        !self.is_loaded() && self.is_of_use()
+        !self.is_loaded() && self.is_of_use() == Some(true)
     }
 
-    /// A GPU of NVIDIA is on the PCI bus.
-    fn is_of_use(&self) -> bool {
+    /// Whether a GPU of NVIDIA is on the PCI bus; `None` where the bus cannot be looked at.
+    pub fn is_of_use(&self) -> Option<bool> {
         let says = |device: &Path, file: &str, begin: &str| {
             read_text(&device.join(file), SMALL).is_some_and(|text| text.starts_with(begin))
         };
-        let devices = fs::read_dir(self.sys.join("bus/pci/devices")).into_iter().flatten().flatten();
-        let mut devices = devices.map(|entry| entry.path());
-        devices.any(|device| says(&device, "vendor", NVIDIA) && says(&device, "class", DISPLAY))
+        let mut devices = fs::read_dir(self.sys.join("bus/pci/devices")).ok()?.flatten().map(|entry| entry.path());
+        Some(devices.any(|device| says(&device, "vendor", NVIDIA) && says(&device, "class", DISPLAY)))
     }
 
     /// Its version: of `NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 …` the first word that is one.
@@ -75,7 +74,7 @@ mod tests {
             machine.file(&format!("sys/bus/pci/devices/{address}/vendor"), &format!("{vendor}\n"));
             machine.file(&format!("sys/bus/pci/devices/{address}/class"), &format!("{class}\n"));
         };
-        assert!(!module.is_awaited(), "there is nothing");
+        assert!(module.is_of_use().is_none() && !module.is_awaited(), "there is nothing");
         // A GPU of somebody else; a GPU's sound, and a bridge between GPUs.
         device("0000:00:02.0", "0x8086", "0x030000");
         device("0000:3b:00.1", "0x10de", "0x040300");

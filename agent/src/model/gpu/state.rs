@@ -22,6 +22,8 @@ pub enum DriverState {
     },
     /// The library is there; the kernel module is not loaded.
     NotLoaded,
+    /// The same, where no GPU is on the PCI bus that it would drive.
+    NoDevice,
     /// Library and kernel module are of different versions.
     Mismatch {
         /// The library's, where it tells.
@@ -59,8 +61,18 @@ pub enum DriverState {
 
 impl DriverState {
     /// Names of all states, in the order of the variants.
-    pub const NAMES: [&'static str; 9] =
-        ["absent", "unloadable", "not_loaded", "mismatch", "failed", "stuck", "ready", "releasing", "released"];
+    pub const NAMES: [&'static str; 10] = [
+        "absent",
+        "unloadable",
+        "not_loaded",
+        "no_device",
+        "mismatch",
+        "failed",
+        "stuck",
+        "ready",
+        "releasing",
+        "released",
+    ];
 
     /// Its name in attributes.
     pub fn name(&self) -> &'static str {
@@ -68,12 +80,13 @@ impl DriverState {
             Self::Absent { .. } => 0,
             Self::Unloadable { .. } => 1,
             Self::NotLoaded => 2,
-            Self::Mismatch { .. } => 3,
-            Self::Failed { .. } => 4,
-            Self::Stuck { .. } => 5,
-            Self::Ready { .. } => 6,
-            Self::Releasing { .. } => 7,
-            Self::Released => 8,
+            Self::NoDevice => 3,
+            Self::Mismatch { .. } => 4,
+            Self::Failed { .. } => 5,
+            Self::Stuck { .. } => 6,
+            Self::Ready { .. } => 7,
+            Self::Releasing { .. } => 8,
+            Self::Released => 9,
         };
         Self::NAMES[place]
     }
@@ -89,6 +102,7 @@ impl DriverState {
             Self::Failed { reason } => format!("the driver refuses: {reason}"),
             Self::Unloadable { reason, named: true } => format!("gpu.library cannot be loaded: {reason}"),
             Self::NotLoaded => "the library is there, the kernel module is not loaded".to_owned(),
+            Self::NoDevice => "the library is there, and no GPU of NVIDIA on the PCI bus".to_owned(),
             Self::Mismatch { library, module } => {
                 format!("{} does not fit {}", version("library", library), version("kernel module", module))
             }
@@ -128,7 +142,7 @@ impl DriverState {
             Self::Stuck { .. } | Self::Releasing { stuck: Some(_) } => {
                 "the driver does not answer: see the kernel's log for NVRM; a restart of the agent does not help"
             }
-            Self::Ready { .. } | Self::Releasing { stuck: None } | Self::Released => return None,
+            Self::NoDevice | Self::Ready { .. } | Self::Releasing { stuck: None } | Self::Released => return None,
         })
     }
 }

@@ -378,12 +378,15 @@ impl Sampler {
     }
 
     /// A machine whose kernel module is loaded has GPUs: that no library is found there is a fault, and so is that one that is
-    /// named cannot be loaded.
+    /// named cannot be loaded. That the module is not loaded where there is nothing for it to drive is none.
     fn with_module(&self, state: DriverState) -> DriverState {
         let named = self.settings.named;
         match state {
             DriverState::Absent { reason } if named || self.module.is_loaded() => {
                 DriverState::Unloadable { reason, named }
+            }
+            DriverState::NotLoaded if !self.module.is_loaded() && self.module.is_of_use() == Some(false) => {
+                DriverState::NoDevice
             }
             DriverState::Mismatch { library, .. } => DriverState::Mismatch { library, module: self.module.version() },
             other => other,
