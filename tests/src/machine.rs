@@ -47,9 +47,12 @@ impl Header {
             is_virtual: cpuinfo.contains(" hypervisor"),
         };
         let mut git = Command::new("git");
+        // Where there is no repository, whoever brought the programs knows.
+        let commit = std::env::var("INFERSCOPE_COMMIT")
+            .or_else(|_| said(git.args(["rev-parse", "--short", "HEAD"]).current_dir(tools::root())));
         Ok(Self {
             date: said(Command::new("date").arg("+%Y-%m-%d"))?,
-            commit: said(git.args(["rev-parse", "--short", "HEAD"]).current_dir(tools::root())).unwrap_or_default(),
+            commit: commit.unwrap_or_default(),
             machine,
             config: config.into(),
         })

@@ -119,6 +119,7 @@ pub fn replace_section(path: &Path, title: &str, section: &str) -> Result<()> {
     let path = tools::root().join(path);
     let heading = section.lines().next().context("an empty section")?;
     let old = fs::read_to_string(&path).unwrap_or_else(|_| format!("# {title}\n\n"));
+    fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
     fs::write(&path, replaced(&old, heading, section)).with_context(|| format!("cannot write {}", path.display()))
 }
 

@@ -6,18 +6,20 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// The root of the repository.
-pub fn root() -> &'static Path {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests.parent().unwrap_or(tests)
+/// The root of the repository, or the directory that takes its place on a machine that did not build this.
+pub fn root() -> PathBuf {
+    let tests = tests();
+    tests.parent().map_or_else(|| tests.clone(), Path::to_owned)
 }
 
-/// A file beside this crate's sources, such as `servers/app.py`. `INFERSCOPE_TESTS` says where they are on a machine that did
-/// not build this.
+/// A file beside this crate's sources, such as `servers/app.py`.
 pub fn source(path: &str) -> PathBuf {
-    let tests =
-        env::var_os("INFERSCOPE_TESTS").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-    tests.join(path)
+    tests().join(path)
+}
+
+/// This crate's directory: `INFERSCOPE_TESTS` says where it is on a machine that did not build this.
+fn tests() -> PathBuf {
+    env::var_os("INFERSCOPE_TESTS").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
 }
 
 /// The agent: `INFERSCOPE_BIN`, else the release build.

@@ -89,6 +89,20 @@ pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     env::split_paths(&paths).map(|directory| directory.join(name)).find(|path| path.is_file())
 }
 
+/// Copies a file, or a directory and everything below it.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
+    if from.is_dir() {
+        fs::create_dir_all(to)?;
+        for entry in fs::read_dir(from)? {
+            let entry = entry?;
+            copy(&entry.path(), &to.join(entry.file_name()))?;
+        }
+        return Ok(());
+    }
+    fs::create_dir_all(to.parent().unwrap_or(to))?;
+    fs::copy(from, to).map(drop).with_context(|| format!("cannot copy {}", from.display()))
+}
+
 /// Writes a file unless it holds these bytes already; true if it did not. A reader sees the old bytes or the new ones.
 pub(crate) fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<bool> {
     if fs::read(path).is_ok_and(|old| old == bytes) {

@@ -10,6 +10,7 @@ mod codegen;
 mod crates;
 mod demo;
 mod fuzz;
+mod pack;
 mod run;
 mod setup;
 mod test;
@@ -41,6 +42,8 @@ enum Task {
     Build(build::Options),
     /// Runs the tests: unit, ebpf (root), e2e (root), gpu (root); all of them when none is named
     Test(test::Options),
+    /// Puts the tests of GPUs into target/pack, for a machine that has a GPU and nothing to build with
+    Pack,
     /// Runs the tests of the kernel half on Debian's kernels, in virtual machines
     Vm(vm::Options),
     /// Formats, lints, generated documents and licences: what must hold before a merge
@@ -75,6 +78,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Demo(options) => demo::demo(&checkout, &options)?,
         Task::Build(options) => build::build(&checkout, &options)?,
         Task::Test(options) => return test::test(&checkout, &options),
+        Task::Pack => pack::pack(&checkout)?,
         Task::Vm(options) => return vm::vm(&checkout, &options),
         Task::Check => return check::check(&checkout),
         Task::Codegen(options) => codegen::codegen(&checkout, &options)?,

@@ -65,3 +65,20 @@ pub(crate) fn agent(checkout: &Checkout, release: bool) -> Result<()> {
     // A user's own object is not what this builds.
     run::run(command.env_remove("INFERSCOPE_EBPF_OBJECT"))
 }
+
+/// Builds tests of `inferscope-tests`, with more arguments for cargo: their names and where they are.
+pub(crate) fn tests(checkout: &Checkout, arguments: &[&str], names: &[&str]) -> Result<Vec<(String, PathBuf)>> {
+    let mut command = checkout.cargo();
+    command.args(["test", "--package", "inferscope-tests", "--no-run", "--message-format=json-render-diagnostics"]);
+    command.args(arguments).args(names.iter().flat_map(|name| ["--test", name]));
+    let messages = run::read(&mut command)?;
+    let messages: Vec<serde_json::Value> =
+        messages.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let find = |name: &str| {
+        let built = messages.iter().filter(|message| message["target"]["name"] == name);
+        let program = built.filter_map(|message| message["executable"].as_str()).next();
+        let program = program.with_context(|| format!("cargo built no test {name}"))?;
+        Ok((name.to_owned(), PathBuf::from(program)))
+    };
+    names.iter().map(|name| find(name)).collect()
+}

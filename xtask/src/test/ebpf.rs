@@ -1,13 +1,12 @@
 //! Tests of the kernel half that are about its build, and those that load it.
 
 use std::fs;
-use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::tally::{self, Tally};
 use crate::build;
-use crate::checkout::Checkout;
+use crate::checkout::{self, Checkout};
 use crate::setup::{self, Toolchain};
 
 /// What a build needs of a checkout.
@@ -31,7 +30,7 @@ fn reproducible(checkout: &Checkout, toolchain: &Toolchain) -> Result<Tally> {
     let cleared = || if place.exists() { fs::remove_dir_all(&place) } else { Ok(()) };
     cleared()?;
     for source in SOURCES {
-        copy(&checkout.path(source), &place.join(source))?;
+        checkout::copy(&checkout.path(source), &place.join(source))?;
     }
     let there = build::kernel_half(&Checkout::at(&place), toolchain)?;
     let same = fs::read(&here)? == fs::read(&there)?;
@@ -42,17 +41,4 @@ fn reproducible(checkout: &Checkout, toolchain: &Toolchain) -> Result<Tally> {
         println!("{} and {} differ", here.display(), there.display());
     }
     Ok(Tally::one(same))
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    if from.is_dir() {
-        fs::create_dir_all(to)?;
-        for entry in fs::read_dir(from)? {
-            let entry = entry?;
-            copy(&entry.path(), &to.join(entry.file_name()))?;
-        }
-        return Ok(());
-    }
-    fs::create_dir_all(to.parent().unwrap_or(to))?;
-    fs::copy(from, to).map(drop).with_context(|| format!("cannot copy {}", from.display()))
 }

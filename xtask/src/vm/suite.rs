@@ -46,31 +46,20 @@ pub(super) struct Suite {
 pub(super) fn build(checkout: &Checkout, names: &[String]) -> Result<Vec<Suite>> {
     build::kernel_half(checkout, &setup::setup(checkout)?)?;
     build::agent(checkout, false)?;
-    let mut command = checkout.cargo();
-    command.args(["test", "--package", "inferscope-tests", "--no-run", "--message-format=json-render-diagnostics"]);
-    for name in names {
-        command.args(["--test", name]);
-    }
-    let messages = run::read(&mut command)?;
-    names.iter().map(|name| Suite::find(name, &messages)).collect()
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    build::tests(checkout, &[], &names)?.into_iter().map(|(name, program)| Suite::new(name, program)).collect()
 }
 
 impl Suite {
-    /// Finds its program among cargo's messages.
-    fn find(name: &str, messages: &str) -> Result<Self> {
-        let built = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        let program = built.filter(|message| message["target"]["name"] == name).find_map(|message| {
-            let path = message["executable"].as_str()?;
-            Some(PathBuf::from(path))
-        });
-        let program = program.with_context(|| format!("cargo built no test {name}"))?;
+    /// Counts its tests.
+    fn new(name: String, program: PathBuf) -> Result<Self> {
         let count = |arguments: &[&str]| {
             let text = run::read(Command::new(&program).args(["--list", "--format", "terse"]).args(arguments))?;
             Ok::<_, anyhow::Error>(text.lines().filter(|line| line.ends_with(": test")).count())
         };
         let left_out = LEFT_OUT.iter().filter(|(of, _, _)| *of == name).count();
         let count = count(&[])? - count(&["--ignored"])? - left_out;
-        Ok(Self { name: name.to_owned(), program, only: Vec::new(), count })
+        Ok(Self { name, program, only: Vec::new(), count })
     }
 }
 
