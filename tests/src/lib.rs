@@ -13,6 +13,7 @@ pub mod cpu_time;
 pub mod gpu;
 pub mod host;
 pub mod machine;
+pub mod matrices;
 pub mod memory;
 pub mod oracle;
 pub mod process;

@@ -20,8 +20,8 @@ use inferscope_tests::agent::{OFTEN, Setup};
 use inferscope_tests::ask::{Api, Ask};
 use inferscope_tests::clients::Client;
 use inferscope_tests::gpu::total;
+use inferscope_tests::matrices::Matrices;
 use inferscope_tests::oracle::{self, EVERYTHING};
-use inferscope_tests::process::Process;
 use inferscope_tests::received::Received;
 use inferscope_tests::receiver::Receiver;
 use inferscope_tests::report::table;
@@ -30,8 +30,6 @@ use inferscope_tests::turn::Turn;
 use inferscope_tests::{tools, wait};
 use nvml_wrapper::Nvml;
 
-const READY_WITHIN: Duration = Duration::from_secs(120);
-const ENDS_WITHIN: Duration = Duration::from_secs(30);
 const NAMED_WITHIN: Duration = Duration::from_secs(10);
 const SOON: Duration = Duration::from_secs(60);
 /// Interval at which everything is read.
@@ -98,27 +96,6 @@ fn is_skipped() -> bool {
     skipped
 }
 
-/// Matrix products on the first GPU for a share of the time.
-fn matrices(busy: f64) -> Result<Process> {
-    let mut command = tools::on_first_gpu("servers/matrices.py")?;
-    command.args(["--busy", &busy.to_string()]);
-    let mut process = Process::start("matrices", command, None)?;
-    process.until(READY_WITHIN, "CUDA", |process| process.out().first().map(drop))?;
-    Ok(process)
-}
-
-/// What a load did so far: products, and milliseconds.
-fn done(process: &Process) -> Result<[f64; 2]> {
-    let out = process.out();
-    let said = out.last().context("it said nothing")?;
-    let numbers = said.split_once(' ').and_then(|(products, busy)| Some([products.parse().ok()?, busy.parse().ok()?]));
-    numbers.with_context(|| format!("it said {said:?}"))
-}
-
-fn end(process: Process) -> Result<()> {
-    process.stop(ENDS_WITHIN)?.well("matrices").map(drop)
-}
-
 /// A source of the default settings and a model behind it, as the agent has them. Processes are workloads by themselves.
 struct Watched {
     source: GpuSource,
@@ -156,7 +133,7 @@ impl Watched {
     }
 
     /// Makes a process a workload, and waits until it is seen on the GPU.
-    fn watch(&mut self, process: &Process) -> Result<WorkloadId> {
+    fn watch(&mut self, process: &Matrices) -> Result<WorkloadId> {
         let id = WorkloadId(process.pid().into());
         self.workloads.insert(process.pid(), id);
         let until = Instant::now() + SOON;
@@ -277,7 +254,7 @@ fn energy_is_the_devices_own_at_several_power_levels() -> Result<()> {
     watched.run(Duration::from_secs(15));
     let (mut rows, mut named) = (Vec::new(), true);
     for busy in [0.1, 0.4, 1.0] {
-        let load = matrices(busy)?;
+        let load = Matrices::start(busy)?;
         // Energy needs no names: where there are none, that alone is left out, and said.
         if named && let Err(error) = device.names(load.pid()) {
             eprintln!("shares are not tested: {error:#}");
@@ -293,7 +270,7 @@ fn energy_is_the_devices_own_at_several_power_levels() -> Result<()> {
         }
         let after = watched.joules(&device)?;
         let smi = watts / f64::from(looks) * begun.elapsed().as_secs_f64();
-        end(load)?;
+        load.end()?;
         let (told, counted) = (after.told - before.told, after.counted - before.counted);
         let own = id.map_or(0.0, |id| after.given(id, None) - before.given(id, None));
         let cells = [told, counted, smi, own].map(|joules| format!("{joules:.1}"));
@@ -317,18 +294,18 @@ fn two_processes_share_a_gpu_as_they_compute() -> Result<()> {
     let _turn = Turn::take()?;
     let (device, mut watched) = (Device::open()?, Watched::start()?);
     watched.run(Duration::from_secs(15));
-    let loads = [matrices(0.6)?, matrices(0.2)?];
+    let loads = [Matrices::start(0.6)?, Matrices::start(0.2)?];
     let mut ids = Vec::new();
     for load in &loads {
         device.names(load.pid())?;
         ids.push(watched.watch(load)?);
     }
     watched.run(Duration::from_secs(2));
-    let did = |loads: &[Process]| loads.iter().map(done).collect::<Result<Vec<_>>>();
+    let did = |loads: &[Matrices]| loads.iter().map(Matrices::done).collect::<Result<Vec<_>>>();
     let (before, did_before) = (watched.joules(&device)?, did(&loads)?);
     watched.run(WINDOW);
     let (after, did_after) = (watched.joules(&device)?, did(&loads)?);
-    loads.into_iter().try_for_each(end)?;
+    loads.into_iter().try_for_each(Matrices::end)?;
     let used = |id: WorkloadId| {
         let of = |joules: &Joules| joules.given(id, Some("active")) + joules.given(id, Some("whole"));
         of(&after) - of(&before)

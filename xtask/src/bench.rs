@@ -1,5 +1,7 @@
 //! Measures what watching costs: the benchmarks themselves are programs of `tests/`.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
@@ -9,6 +11,7 @@ use crate::build;
 use crate::checkout::{self, Checkout};
 use crate::run;
 use crate::setup;
+use crate::tools;
 use crate::vm;
 
 #[derive(Args)]
@@ -73,7 +76,7 @@ pub(crate) fn bench(checkout: &Checkout, options: &Options) -> Result<()> {
         Benchmark::Flow { part, .. } => ("bench-flow", &[][..], part.as_deref(), chosen(&FLOW, part)),
         Benchmark::Host { part } => ("bench-host", &["syscall-load"][..], part.as_deref(), chosen(&HOST, part)),
         Benchmark::Governor => ("bench-governor", &["server-axum", "client-hyper", "syscall-load"][..], None, GOVERNOR),
-        Benchmark::Gpu { driver } => return gpu(checkout, driver.as_deref()),
+        Benchmark::Gpu { driver } => return gpu(checkout, driver.as_deref(), None),
     };
     if part == Some(GUEST) {
         return guest(checkout);
@@ -117,14 +120,15 @@ fn guest(checkout: &Checkout) -> Result<()> {
     run::run(checkout.command(program).arg("of-guest").arg(figures)).context("the guest's figures are of no use")
 }
 
-/// The benchmark `gpu`, on the device or on the simulator.
-pub(crate) fn gpu(checkout: &Checkout, driver: Option<&str>) -> Result<()> {
+/// The benchmark `gpu`, on the device, with loads by a Python with PyTorch, or on the simulator.
+pub(crate) fn gpu(checkout: &Checkout, driver: Option<&str>, torch: Option<&Path>) -> Result<()> {
     // Beside it the library is built that stands in for the driver's.
     let mut build = checkout.cargo();
     run::run(build.args(["build", "--release", "--package", "inferscope-tests", "--bin", "bench-gpu"]))?;
     eprintln!("This takes about {} min.", GPU_SECONDS.div_ceil(60));
     let mut command = checkout.command(checkout.target("release/bench-gpu"));
-    run::run(command.args(driver)).context("the benchmark did not end well")
+    command.args(driver).envs(torch.map(|torch| (tools::TORCH, torch)));
+    run::run(&mut command).context("the benchmark did not end well")
 }
 
 /// Tools to compare with; a benchmark without them has fewer rows.

@@ -27,10 +27,10 @@ pub(super) fn run(checkout: &Checkout) -> Result<Tally> {
     build::agent(checkout, true)?;
     let mut command = checkout.cargo();
     command.args(["test", "--package", "inferscope-tests", "--test", "gpu_device", "--", "--nocapture"]);
-    command.args(["--test-threads", "1"]).env(tools::TORCH, torch).env("INFERSCOPE_BIN", checkout.agent());
+    command.args(["--test-threads", "1"]).env(tools::TORCH, &torch).env("INFERSCOPE_BIN", checkout.agent());
     let mut tally = tally::cargo(&mut command)?;
     // What calls cost goes into docs/gpu.md, with the driver and the date.
-    let measured = bench::gpu(checkout, Some("device"));
+    let measured = bench::gpu(checkout, Some("device"), Some(&torch));
     if let Err(error) = &measured {
         println!("bench gpu device: {error:#}");
     }

@@ -13,6 +13,8 @@ use inferscope::model::metrics::MetricId;
 use inferscope::model::workload::WorkloadId;
 use inferscope::sources::gpu::{GpuSource, Settings};
 use inferscope_tests::gpu::{INTERVAL, Metered, Rig, machine, process, total, uuid};
+use inferscope_tests::matrices::Matrices;
+use inferscope_tests::tools;
 use nvidia_ml::control::Command;
 use nvidia_ml::curve::Curve;
 use nvidia_ml::faults::{Effect, Fault};
@@ -25,6 +27,10 @@ use crate::report::{self, Report};
 const GPUS: usize = 2;
 /// Simulated processes on each.
 const PROCESSES: usize = 2;
+/// Shares of the time in which loads on a device are busy.
+const BUSY: [f64; 2] = [0.6, 0.2];
+/// Interval at which a device is asked for.
+const FASTEST: Duration = Duration::from_millis(100);
 /// How long costs are measured.
 const COSTS: Duration = Duration::from_secs(30);
 /// Windows in which energy is compared.
@@ -66,13 +72,28 @@ pub(crate) fn simulator() -> Result<Report> {
     Ok(report)
 }
 
-/// Against the devices of this machine, which are only read. Every process on them is a workload by itself.
+/// Against the devices of this machine, which are only read. Every process on them is a workload by itself; two are started
+/// where there is a Python with PyTorch.
 pub(crate) fn device(library: &Path, source: String) -> Result<Report> {
-    let config = format!("read at the default cadence for {} s; {WINDOWS} windows of 10 s", COSTS.as_secs());
+    let loads = if tools::torch().is_some() { BUSY.map(Matrices::start).into_iter().collect() } else { Ok(Vec::new()) };
+    let loads: Vec<Matrices> = loads?;
+    let config = format!(
+        "{} loads of matrix products on the first device; read ten times a second within the default budget, as while \
+         something moves, for {} s; {WINDOWS} windows of 10 s",
+        loads.len(),
+        COSTS.as_secs()
+    );
     let mut report = Report::begin(source, config)?;
     let mut gpus = GpuSource::start(Settings::default())?;
     eprintln!("bench gpu: costs ({} s) …", COSTS.as_secs());
-    let observations = costs(COSTS, &mut report, |take| gpus.poll(take))?;
+    let mut asked = Instant::now();
+    let observations = costs(COSTS, &mut report, |take| {
+        if asked.elapsed() >= FASTEST {
+            gpus.refresh();
+            asked = Instant::now();
+        }
+        gpus.poll(take);
+    })?;
     let mut model = Gpus::new(Limits { temporality: Temporality::Cumulative, ..Limits::default() });
     let mut holders = BTreeSet::new();
     let mut observe = |model: &mut Gpus, observation| {
@@ -102,6 +123,7 @@ pub(crate) fn device(library: &Path, source: String) -> Result<Report> {
     let mut points = Vec::new();
     holders.iter().for_each(|id| model.workload_points(*id, &mut points));
     report.shares(&points, holders.len(), rest, told);
+    loads.into_iter().try_for_each(Matrices::end)?;
     if !gpus.stop() {
         bail!("the source did not end");
     }
