@@ -72,14 +72,19 @@ impl Host {
 /// Bytes of a file that holds a value or two.
 const SMALL: u64 = 4096;
 
+/// Bytes of the longest lists: the processes of a cgroup, the mounts of a machine.
+pub(crate) const LIST: u64 = 1 << 20;
+
 /// The first `limit` bytes of a file.
 pub(crate) fn read_bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    // These files do not tell their size; without room for most of them, they would be read in pieces of 32 bytes at first.
+    let mut bytes = Vec::with_capacity(limit.min(SMALL) as usize);
     File::open(path)?.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 /// The first `limit` bytes of a file as text, whatever they are; `None` where it does not read.
 pub(crate) fn read_text(path: &Path, limit: u64) -> Option<String> {
-    Some(String::from_utf8_lossy(&read_bytes(path, limit).ok()?).into_owned())
+    let bytes = read_bytes(path, limit).ok()?;
+    Some(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }

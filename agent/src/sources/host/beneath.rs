@@ -1,7 +1,6 @@
 //! The host beneath every workload: by probes where the kernel allows them, and by cgroup files.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use inferscope_common::oom::OomKill;
 use super::files::{self, Files};
 use super::{Host, ObserveError, Settings, devices, processes};
 use crate::governor::{Detail, Part};
+use crate::host::{LIST, read_text};
 use crate::model::host::{Reading, Totals};
 use crate::model::workload::{Workload, WorkloadId};
 
@@ -154,7 +154,7 @@ impl Files {
 }
 
 fn mounts() -> String {
-    fs::read_to_string("/proc/mounts").unwrap_or_default()
+    read_text(Path::new("/proc/mounts"), LIST).unwrap_or_default()
 }
 
 fn membership(cgroup: &Path) -> String {

@@ -1,6 +1,8 @@
 //! Which character devices are GPUs, as the kernel registers them.
 
-use std::fs;
+use std::path::Path;
+
+use crate::host::{LIST, read_text};
 
 /// Drivers' names in `/proc/devices`.
 const DRIVERS: &[&str] = &[
@@ -19,7 +21,7 @@ const DRIVERS: &[&str] = &[
 
 /// Major numbers of the GPUs' drivers that are loaded now.
 pub(super) fn gpus() -> Vec<u32> {
-    gpu_majors(&fs::read_to_string("/proc/devices").unwrap_or_default())
+    gpu_majors(&read_text(Path::new("/proc/devices"), LIST).unwrap_or_default())
 }
 
 /// Major numbers of GPUs' drivers among the character devices of `/proc/devices`.

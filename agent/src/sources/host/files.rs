@@ -1,8 +1,8 @@
 //! What cgroup files tell: CPU and its throttling, memory, pressure. Version 2, and the controllers of version 1.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::host::{LIST, read_text};
 use crate::model::host::{Pressure, Reading, Throttle};
 
 /// Where a workload's files lie: directories that exist.
@@ -60,7 +60,7 @@ impl Files {
 }
 
 fn take_unified(reading: &mut Reading, directory: &Path) {
-    let text = |name: &str| fs::read_to_string(directory.join(name)).unwrap_or_default();
+    let text = |name: &str| read_text(&directory.join(name), LIST).unwrap_or_default();
     let cpu = text("cpu.stat");
     reading.cpu_nanos = field(&cpu, "usage_usec").map(|micros| micros * 1000);
     reading.throttle = throttle(&cpu, "throttled_usec", 1000);
@@ -69,19 +69,19 @@ fn take_unified(reading: &mut Reading, directory: &Path) {
     let events = text("memory.events");
     reading.memory_limit_hits = field(&events, "max");
     reading.oom_kills = field(&events, "oom_kill");
-    let stalls = |name: &str, kind: &str| total(&text(name), kind);
+    let [cpu, memory, io] = ["cpu.pressure", "memory.pressure", "io.pressure"].map(text);
     reading.pressure = Pressure {
-        cpu_some: stalls("cpu.pressure", "some"),
-        memory_some: stalls("memory.pressure", "some"),
-        memory_full: stalls("memory.pressure", "full"),
-        io_some: stalls("io.pressure", "some"),
-        io_full: stalls("io.pressure", "full"),
+        cpu_some: total(&cpu, "some"),
+        memory_some: total(&memory, "some"),
+        memory_full: total(&memory, "full"),
+        io_some: total(&io, "some"),
+        io_full: total(&io, "full"),
     };
 }
 
 fn take_v1(reading: &mut Reading, files: &Files) {
     let text = |directory: &Option<PathBuf>, name: &str| {
-        directory.as_ref().and_then(|path| fs::read_to_string(path.join(name)).ok()).unwrap_or_default()
+        directory.as_ref().and_then(|path| read_text(&path.join(name), LIST)).unwrap_or_default()
     };
     // In a hybrid hierarchy version 2 knows the CPU time of a cgroup, but not what a controller of version 1 does.
     reading.cpu_nanos = reading.cpu_nanos.or_else(|| number(&text(&files.cpuacct, "cpuacct.usage")));

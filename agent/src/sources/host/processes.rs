@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use crate::host::{LIST, read_bytes, read_text};
 
 /// Cgroups below a workload's own that are looked at.
 const BELOW: usize = 256;
@@ -19,7 +20,7 @@ pub(super) fn of_cgroup(cgroup: &Path) -> Vec<u32> {
         return Vec::new();
     }
     let directories = std::iter::once(cgroup.to_owned()).chain(directories_below(cgroup));
-    let lists = directories.filter_map(|directory| fs::read_to_string(directory.join("cgroup.procs")).ok());
+    let lists = directories.filter_map(|directory| read_text(&directory.join("cgroup.procs"), LIST));
     lists.flat_map(|list| list.lines().filter_map(|line| line.parse().ok()).collect::<Vec<u32>>()).collect()
 }
 
@@ -31,7 +32,7 @@ pub(super) fn parents() -> HashMap<u32, u32> {
 }
 
 fn parent(process: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let stat = read_text(Path::new(&format!("/proc/{process}/stat")), LIST)?;
     // The name before may hold anything.
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
@@ -76,16 +77,14 @@ fn directories_below(cgroup: &Path) -> Vec<PathBuf> {
 
 /// A process's title, words apart by spaces; `None` where it has gone.
 pub(super) fn title(process: u32) -> Option<String> {
-    let file = fs::File::open(format!("/proc/{process}/cmdline")).ok()?;
-    let mut bytes = Vec::new();
-    file.take(TITLE).read_to_end(&mut bytes).ok()?;
+    let mut bytes = read_bytes(Path::new(&format!("/proc/{process}/cmdline")), TITLE).ok()?;
     bytes.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
     Some(String::from_utf8_lossy(&bytes).trim_end().to_owned())
 }
 
 /// The text of `/proc/PID/cgroup`; empty where the process has gone.
 pub(super) fn membership(process: u32) -> String {
-    fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap_or_default()
+    read_text(Path::new(&format!("/proc/{process}/cgroup")), LIST).unwrap_or_default()
 }
 
 pub(super) fn is_alive(process: u32) -> bool {

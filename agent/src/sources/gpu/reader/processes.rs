@@ -1,7 +1,6 @@
 //! Who holds a device and who uses it.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +10,7 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::struct_wrappers::device::ProcessInfo;
 
 use super::Reader;
+use crate::host::{LIST, read_text};
 use crate::model::gpu::{Call, Process, ProcessKind, SmUse};
 use crate::sources::gpu::watch::Meter;
 
@@ -36,8 +36,8 @@ impl Owners {
     }
 
     fn is_mps_server(&self, pid: u32) -> bool {
-        let name = fs::read_to_string(self.proc.join(pid.to_string()).join("comm"));
-        name.is_ok_and(|name| name.starts_with(MPS_SERVER))
+        let name = read_text(&self.proc.join(pid.to_string()).join("comm"), LIST);
+        name.is_some_and(|name| name.starts_with(MPS_SERVER))
     }
 }
 
@@ -124,7 +124,7 @@ fn compute(device: &Device<'_>) -> Result<Vec<ProcessInfo>, NvmlError> {
 
 /// The cgroup2 line of a process's `cgroup` file.
 fn cgroup(process: &Path) -> Option<Arc<Path>> {
-    let text = fs::read_to_string(process.join("cgroup")).ok()?;
+    let text = read_text(&process.join("cgroup"), LIST)?;
     let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
     Some(Arc::from(Path::new(path)))
 }
