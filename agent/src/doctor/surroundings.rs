@@ -103,9 +103,10 @@ pub(super) fn gpu(host: &Host, library_path: Option<&str>) -> Check {
     let module = Module::new(&host.path("/proc"), &host.path("/sys"));
     match (library(host, library_path), module.version()) {
         (Some(path), Some(driver)) => Check::ok(NAME, format!("{}, driver {driver}", path.display())),
-        (Some(path), None) if module.is_of_use() == Some(false) => {
-            Check::missing(NAME, format!("{}, but no GPU of NVIDIA on the PCI bus", path.display()))
-        }
+        (Some(path), None) if module.is_of_use() == Some(false) => Check::missing(
+            NAME,
+            format!("{}, but no GPU of NVIDIA on the PCI bus that its driver might have", path.display()),
+        ),
         (Some(path), None) => Check::degraded(
             NAME,
             format!("{}, but the driver is not loaded", path.display()),

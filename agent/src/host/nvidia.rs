@@ -27,20 +27,28 @@ impl Module {
         self.proc.join("version").exists() || self.sys.join("module/nvidia").exists()
     }
 
-    /// True where it is not loaded and there is a GPU that it would drive. `nvmlInit` then has it loaded: as root it runs
-    /// `modprobe nvidia`, else `nvidia-modprobe`, which is setuid. That is what NVIDIA's libraries 470.256, 535.261 and 550.163
-    /// were seen to do, and not to do without such a GPU.
+    /// True where it is not loaded and there is a GPU. `nvmlInit` then has it loaded: as root it runs `modprobe nvidia`, else
+    /// `nvidia-modprobe`, which is setuid. That is what NVIDIA's libraries 470.256, 535.261 and 550.163 were seen to do, and not
+    /// to do without a GPU.
     pub fn is_awaited(&self) -> bool {
-        !self.is_loaded() && self.is_of_use() == Some(true)
+        !self.is_loaded() && self.gpus().is_some_and(|gpus| !gpus.is_empty())
     }
 
-    /// Whether a GPU of NVIDIA is on the PCI bus; `None` where the bus cannot be looked at.
+    /// Whether there is a GPU that no other driver has, such as one that hands it to a virtual machine; `None` where the bus
+    /// cannot be looked at.
     pub fn is_of_use(&self) -> Option<bool> {
+        let driver = |gpu: &Path| fs::read_link(gpu.join("driver")).ok();
+        let is_free = |gpu: &PathBuf| driver(gpu).is_none_or(|driver| driver.ends_with("nvidia"));
+        Some(self.gpus()?.iter().any(is_free))
+    }
+
+    /// NVIDIA's GPUs on the PCI bus; `None` where it cannot be looked at.
+    fn gpus(&self) -> Option<Vec<PathBuf>> {
         let says = |device: &Path, file: &str, begin: &str| {
             read_text(&device.join(file), SMALL).is_some_and(|text| text.starts_with(begin))
         };
-        let mut devices = fs::read_dir(self.sys.join("bus/pci/devices")).ok()?.flatten().map(|entry| entry.path());
-        Some(devices.any(|device| says(&device, "vendor", NVIDIA) && says(&device, "class", DISPLAY)))
+        let devices = fs::read_dir(self.sys.join("bus/pci/devices")).ok()?.flatten().map(|entry| entry.path());
+        Some(devices.filter(|device| says(device, "vendor", NVIDIA) && says(device, "class", DISPLAY)).collect())
     }
 
     /// Its version: of `NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 …` the first word that is one.
@@ -81,7 +89,10 @@ mod tests {
         device("0000:07:00.0", "0x10de", "0x068000");
         assert!(!module.is_awaited(), "there is no GPU");
         device("0000:3b:00.0", "0x10de", "0x030200");
-        assert!(module.is_awaited());
+        assert!(module.is_awaited() && module.is_of_use() == Some(true));
+        machine.link("sys/bus/pci/devices/0000:3b:00.0/driver", "../../../bus/pci/drivers/vfio-pci");
+        assert!(module.is_awaited(), "the library looks at no driver");
+        assert_eq!(module.is_of_use(), Some(false));
         machine.file("sys/module/nvidia/initstate", "live\n");
         assert!(module.is_loaded() && !module.is_awaited(), "where /proc does not tell");
     }

@@ -22,7 +22,7 @@ pub enum DriverState {
     },
     /// The library is there; the kernel module is not loaded.
     NotLoaded,
-    /// The same, where no GPU is on the PCI bus that it would drive.
+    /// The same, where no GPU is on the PCI bus that it might drive: there is none, or other drivers have them.
     NoDevice,
     /// Library and kernel module are of different versions.
     Mismatch {
@@ -102,7 +102,9 @@ impl DriverState {
             Self::Failed { reason } => format!("the driver refuses: {reason}"),
             Self::Unloadable { reason, named: true } => format!("gpu.library cannot be loaded: {reason}"),
             Self::NotLoaded => "the library is there, the kernel module is not loaded".to_owned(),
-            Self::NoDevice => "the library is there, and no GPU of NVIDIA on the PCI bus".to_owned(),
+            Self::NoDevice => {
+                "the library is there, and no GPU of NVIDIA on the PCI bus that its driver might have".to_owned()
+            }
             Self::Mismatch { library, module } => {
                 format!("{} does not fit {}", version("library", library), version("kernel module", module))
             }
