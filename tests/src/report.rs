@@ -126,8 +126,9 @@ pub fn replace_section(path: &Path, title: &str, section: &str) -> Result<()> {
 fn replaced(old: &str, heading: &str, section: &str) -> String {
     let begin = old.find(heading).unwrap_or(old.len());
     let end = old[begin..].find("\n## ").map_or(old.len(), |at| begin + at + 1);
-    let gap = if begin == old.len() || end == old.len() { "" } else { "\n" };
-    format!("{}{}{gap}{}", &old[..begin], section, &old[end..])
+    let (before, after) = (&old[..begin], &old[end..]);
+    let gap = |needed| if needed { "\n" } else { "" };
+    format!("{before}{}{section}{}{after}", gap(!before.ends_with("\n\n")), gap(!after.is_empty()))
 }
 
 #[cfg(test)]
@@ -141,6 +142,8 @@ mod tests {
         let old = "# Title\n\n## A\n\nold\n\n## B\n\nkept\n";
         assert_eq!(replaced(old, "## A", "## A\n\nnew\n"), "# Title\n\n## A\n\nnew\n\n## B\n\nkept\n");
         assert_eq!(replaced("# Title\n\n", "## A", "## A\n\nnew\n"), "# Title\n\n## A\n\nnew\n");
+        let old = "# Title\n\n## A\n\nold\n";
+        assert_eq!(replaced(old, "## B", "## B\n\nnew\n"), "# Title\n\n## A\n\nold\n\n## B\n\nnew\n");
     }
 
     fn object(value: Value) -> Object {
