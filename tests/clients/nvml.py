@@ -65,10 +65,6 @@ def asked(call, *arguments):
         raise
 
 
-def pick(answer, *names):
-    return None if answer is None else [getattr(answer, name) for name in names]
-
-
 def fields(device):
     values = nvml.nvmlDeviceGetFieldValues(device, list(FIELDS.values()))
     read = {}
@@ -159,7 +155,7 @@ def main():
         "power_call_mw": asked(nvml.nvmlDeviceGetPowerUsage, device),
         "power_limit_mw": asked(nvml.nvmlDeviceGetEnforcedPowerLimit, device),
         "memory": [memory.total, memory.total - memory.free],
-        "utilization": pick(rates, "gpu", "memory"),
+        "utilization": rates and [rates.gpu, rates.memory],
         "encoder_pct": (asked(nvml.nvmlDeviceGetEncoderUtilization, device) or [None])[0],
         "decoder_pct": (asked(nvml.nvmlDeviceGetDecoderUtilization, device) or [None])[0],
         "temperature": asked(nvml.nvmlDeviceGetTemperature, device, nvml.NVML_TEMPERATURE_GPU),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use inferscope::model::batch::{Data, Point, Temporality};
 use inferscope::model::gpu::{DeviceState, DriverState, Gpus, Limits, Observation, Sample};
 use inferscope::model::metrics::MetricId;
 use inferscope::model::workload::WorkloadId;
-use inferscope::sources::gpu::{GpuSource, Settings};
+use inferscope::sources::gpu::{Cadence, GpuSource, Settings};
 use nvidia_ml::control::Command;
 use nvidia_ml::curve::Curve;
 use nvidia_ml::place::Place;
@@ -139,17 +139,46 @@ impl Rig {
     }
 
     /// Samples of a device.
-    pub fn samples(&self, gpu: &str) -> impl Iterator<Item = &Sample> {
-        self.seen.iter().filter_map(move |seen| match seen {
-            Observation::Sample(sample) if &*sample.gpu == gpu => Some(&**sample),
-            _ => None,
-        })
+    pub fn samples(&self, gpu: &str) -> impl DoubleEndedIterator<Item = &Sample> {
+        samples(&self.seen, gpu)
     }
 
     fn states(&self) -> Vec<&Observation> {
         let is_state = |seen: &&Observation| !matches!(seen, Observation::Sample(_) | Observation::Costs(_));
         self.seen.iter().filter(is_state).collect()
     }
+}
+
+/// Samples of a device among what a source told.
+pub fn samples<'a>(seen: &'a [Observation], gpu: &str) -> impl DoubleEndedIterator<Item = &'a Sample> {
+    seen.iter().filter_map(move |seen| match seen {
+        Observation::Sample(sample) if &*sample.gpu == gpu => Some(&**sample),
+        _ => None,
+    })
+}
+
+/// Everything at one pace, whatever it costs.
+pub fn at_one_pace(every: Duration) -> Cadence {
+    Cadence {
+        fastest: every,
+        steady: every,
+        slowest: every,
+        uses: every,
+        health: every,
+        processes: every,
+        house: every,
+        budget_ppm: 1_000_000,
+        ..Cadence::default()
+    }
+}
+
+/// Puts a GPU of NVIDIA onto a made-up PCI bus, and says where it is.
+pub fn pci_gpu(devices: &Path) -> io::Result<PathBuf> {
+    let gpu = devices.join("0000:3b:00.0");
+    std::fs::create_dir_all(&gpu)?;
+    std::fs::write(gpu.join("vendor"), "0x10de\n")?;
+    std::fs::write(gpu.join("class"), "0x030200\n")?;
+    Ok(gpu)
 }
 
 /// Settings of a rig.
@@ -159,15 +188,8 @@ pub fn settings(library: &Path) -> Settings {
     settings.sys = library.with_file_name("sys");
     settings.deadline = Duration::from_millis(500);
     settings.retry = Duration::from_millis(100);
-    settings.cadence.fastest = INTERVAL;
-    settings.cadence.steady = INTERVAL;
-    settings.cadence.slowest = INTERVAL;
-    settings.cadence.uses = INTERVAL;
-    settings.cadence.health = INTERVAL;
-    settings.cadence.processes = INTERVAL;
-    settings.cadence.house = INTERVAL;
     // Simulated calls cost little; the budget has tests of its own.
-    settings.cadence.budget_ppm = 1_000_000;
+    settings.cadence = at_one_pace(INTERVAL);
     settings
 }
 
@@ -222,7 +244,7 @@ pub struct Metered {
     pub rig: Rig,
     /// The model.
     pub gpus: Gpus,
-    proc: std::path::PathBuf,
+    proc: PathBuf,
 }
 
 impl Metered {
@@ -236,7 +258,7 @@ impl Metered {
             std::fs::write(directory.join("cgroup"), format!("0::/{workload}\n"))?;
         }
         let rig = Rig::at(place, |settings| {
-            settings.cadence = inferscope::sources::gpu::Cadence::default();
+            settings.cadence = Cadence::default();
             settings.proc.clone_from(&proc);
             tune(settings);
         })?;

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use inferscope::model::gpu::{Activity, DriverState, Gpu, Groups, Observation, ProcessKind, Sample, ThrottleCause};
 use serde_json::{Map, Value, json};
 
+use crate::gpu::samples;
 use crate::tools;
 
 /// Values by the names of `nvml.py`.
@@ -25,10 +26,7 @@ const GROWING: [&str; 6] =
 
 /// What the agent told of a GPU in its last sample of everything.
 pub fn told(seen: &[Observation], id: &str) -> Result<Values> {
-    let sample = seen.iter().rev().find_map(|seen| match seen {
-        Observation::Sample(sample) if *sample.gpu == *id && sample.asked == EVERYTHING => Some(&**sample),
-        _ => None,
-    });
+    let sample = samples(seen, id).rfind(|sample| sample.asked == EVERYTHING);
     let sample = sample.context("there is no sample of everything")?;
     let parts = [facts(seen, sample)?, quick(sample)?, health(sample), others(seen, sample)?];
     Ok(parts.into_iter().filter_map(|part| part.as_object().cloned()).flatten().collect())
@@ -157,11 +155,7 @@ fn others(seen: &[Observation], sample: &Sample) -> Result<Value> {
         ProcessKind::MpsClient => "mps",
     };
     let processes = sample.processes.iter().flatten().map(|one| (kind(one.kind), one.pid, one.memory));
-    let samples = seen.iter().filter_map(|seen| match seen {
-        Observation::Sample(one) if one.gpu == sample.gpu => Some(one),
-        _ => None,
-    });
-    let uses = samples.flat_map(|sample| sample.uses.iter().flatten());
+    let uses = samples(seen, &sample.gpu).flat_map(|sample| sample.uses.iter().flatten());
     Ok(json!({
         "instances": instances,
         "processes": processes.collect::<BTreeSet<_>>(),

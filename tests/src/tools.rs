@@ -55,14 +55,15 @@ pub fn torch() -> Option<PathBuf> {
     env::var_os("INFERSCOPE_TORCH").map(PathBuf::from)
 }
 
-/// NVIDIA's own management libraries, by the version of their drivers, oldest first: those below `INFERSCOPE_NVML`.
-pub fn nvml() -> Result<Vec<(String, PathBuf)>> {
+/// NVIDIA's own management libraries, by the major version of their drivers, oldest first: those below `INFERSCOPE_NVML`.
+pub fn nvml() -> Result<Vec<(u32, PathBuf)>> {
     let Some(place) = env::var_os("INFERSCOPE_NVML") else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for release in fs::read_dir(place)?.flatten() {
         for file in fs::read_dir(release.path()).into_iter().flatten().flatten() {
             let name = file.file_name().into_string().unwrap_or_default();
-            found.extend(name.strip_prefix("libnvidia-ml.so.").map(|version| (version.to_owned(), file.path())));
+            let version = name.strip_prefix("libnvidia-ml.so.").and_then(|version| version.split('.').next());
+            found.extend(version.and_then(|major| Some((major.parse().ok()?, file.path()))));
         }
     }
     found.sort();

@@ -19,7 +19,7 @@ use inferscope::sources::gpu::{GpuSource, Settings};
 use inferscope_tests::agent::{OFTEN, Setup};
 use inferscope_tests::ask::{Api, Ask};
 use inferscope_tests::clients::Client;
-use inferscope_tests::gpu::total;
+use inferscope_tests::gpu::{at_one_pace, samples, total};
 use inferscope_tests::matrices::Matrices;
 use inferscope_tests::oracle::{self, EVERYTHING};
 use inferscope_tests::received::Received;
@@ -205,27 +205,15 @@ const MOVING: [&str; 23] = [
 fn what_is_read_nvidias_binding_reads() -> Result<()> {
     let Some(python) = tools::torch().filter(|_| !is_skipped()) else { return Ok(()) };
     let _turn = Turn::take()?;
-    let (device, mut settings, mut seen) = (Device::open()?, Settings::default(), Vec::new());
-    // Everything in every turn, at one pace.
-    let cadence = &mut settings.cadence;
-    for length in [
-        &mut cadence.fastest,
-        &mut cadence.steady,
-        &mut cadence.slowest,
-        &mut cadence.uses,
-        &mut cadence.health,
-        &mut cadence.processes,
-    ] {
-        *length = EVERY;
-    }
-    cadence.budget_ppm = 1_000_000;
+    let (device, mut seen) = (Device::open()?, Vec::new());
+    let settings = Settings { cadence: at_one_pace(EVERY), ..Settings::default() };
     let mut source = GpuSource::start(settings)?;
     // Activity lies between two readings.
     let mut whole = |what: &str| {
         wait::until(SOON, what, || {
             source.poll(|observation| seen.push(observation));
-            let is_whole = |seen: &&Observation| matches!(seen, Observation::Sample(sample) if *sample.gpu == *device.uuid && sample.asked == EVERYTHING);
-            (seen.iter().filter(is_whole).count() > 2).then_some(())
+            let whole = samples(&seen, &device.uuid).filter(|sample| sample.asked == EVERYTHING);
+            (whole.count() > 2).then_some(())
         })?;
         let told = oracle::told(&seen, &device.uuid);
         seen.retain(|seen| !matches!(seen, Observation::Sample(_)));

@@ -91,10 +91,7 @@ pub(crate) fn bench(checkout: &Checkout, options: &Options) -> Result<()> {
         build::shapes(checkout, &toolchain)?;
     }
     build::agent(checkout, true)?;
-    let mut build = checkout.cargo();
-    build.args(["build", "--release", "--package", "inferscope-tests", "--bin", program]);
-    build.args(others.iter().flat_map(|other| ["--bin", other]));
-    run::run(&mut build)?;
+    build::programs(checkout, &[&[program], others].concat())?;
     let mut command = checkout.command(checkout.target("release").join(program));
     if matches!(options.benchmark, Benchmark::Flow { quick: true, .. }) {
         command.args([part.unwrap_or("all"), "quick"]);
@@ -123,8 +120,7 @@ fn guest(checkout: &Checkout) -> Result<()> {
 /// The benchmark `gpu`, on the device, with loads by a Python with PyTorch, or on the simulator.
 pub(crate) fn gpu(checkout: &Checkout, driver: Option<&str>, torch: Option<&Path>) -> Result<()> {
     // Beside it the library is built that stands in for the driver's.
-    let mut build = checkout.cargo();
-    run::run(build.args(["build", "--release", "--package", "inferscope-tests", "--bin", "bench-gpu"]))?;
+    build::programs(checkout, &["bench-gpu"])?;
     eprintln!("This takes about {} min.", GPU_SECONDS.div_ceil(60));
     let mut command = checkout.command(checkout.target("release/bench-gpu"));
     command.args(driver).envs(torch.map(|torch| (tools::TORCH, torch)));

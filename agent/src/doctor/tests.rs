@@ -93,8 +93,7 @@ fn a_driver_that_is_not_loaded_is_lacking_where_a_gpu_is() {
     assert!(said().contains("but the driver is not loaded"), "{}", said());
     machine.directory("sys/bus/pci/devices");
     assert!(said().starts_with("missing   NVML") && said().contains("no GPU of NVIDIA on the PCI bus"), "{}", said());
-    machine.file("sys/bus/pci/devices/0000:3b:00.0/vendor", "0x10de\n");
-    machine.file("sys/bus/pci/devices/0000:3b:00.0/class", "0x030200\n");
+    machine.pci("0000:3b:00.0", "0x10de", "0x030200");
     assert!(said().contains("but the driver is not loaded"), "{}", said());
 }
 

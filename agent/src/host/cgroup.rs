@@ -8,11 +8,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use super::{Host, read_bytes, read_text};
+use super::{Host, LIST, read_bytes, read_text};
 
 /// Bytes of `/proc/PID/cgroup` and of a mount table.
 const LINES: u64 = 64 << 10;
-const MOUNTS: u64 = 4 << 20;
 /// Directories visited by a walk through the hierarchy.
 const WALK: usize = 20_000;
 /// Processes read of one cgroup.
@@ -70,7 +69,7 @@ impl Hierarchy {
     /// Finds the mount that shows most of the hierarchy.
     pub fn find(host: &Host) -> Result<Self, CgroupError> {
         let path = host.path("/proc/self/mountinfo");
-        let mounts = read_bytes(&path, MOUNTS).map_err(|error| CgroupError::Mounts { path, why: error.to_string() })?;
+        let mounts = read_bytes(&path, LIST).map_err(|error| CgroupError::Mounts { path, why: error.to_string() })?;
         let mounts = String::from_utf8_lossy(&mounts);
         let mounts: Vec<Mount<'_>> = mounts.lines().filter_map(Mount::parse).collect();
         let has_version1 = mounts.iter().any(|mount| mount.kind == "cgroup");

@@ -58,6 +58,12 @@ impl Machine {
         drop(fs::OpenOptions::new().read(true).write(true).open(self.path(path)).unwrap());
     }
 
+    /// A device on the PCI bus.
+    pub(crate) fn pci(&self, address: &str, vendor: &str, class: &str) {
+        self.file(&format!("sys/bus/pci/devices/{address}/vendor"), &format!("{vendor}\n"));
+        self.file(&format!("sys/bus/pci/devices/{address}/class"), &format!("{class}\n"));
+    }
+
     /// A process with a parent of 1, that began at the tick of its id.
     pub(crate) fn process(&self, pid: u32, comm: &str, arguments: &[&str]) {
         let stat = format!("{pid} ({comm}) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {pid} 0 0\n");

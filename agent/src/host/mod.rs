@@ -73,7 +73,7 @@ impl Host {
 const SMALL: u64 = 4096;
 
 /// Bytes of the longest lists: the processes of a cgroup, the mounts of a machine.
-pub(crate) const LIST: u64 = 1 << 20;
+pub(crate) const LIST: u64 = 4 << 20;
 
 /// The first `limit` bytes of a file.
 pub(crate) fn read_bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {

@@ -78,17 +78,13 @@ mod tests {
     fn a_module_is_awaited_where_a_gpu_has_none() {
         let machine = Machine::new();
         let module = Module::new(&machine.host().path("/proc"), &machine.host().path("/sys"));
-        let device = |address: &str, vendor: &str, class: &str| {
-            machine.file(&format!("sys/bus/pci/devices/{address}/vendor"), &format!("{vendor}\n"));
-            machine.file(&format!("sys/bus/pci/devices/{address}/class"), &format!("{class}\n"));
-        };
         assert!(module.is_of_use().is_none() && !module.is_awaited(), "there is nothing");
         // A GPU of somebody else; a GPU's sound, and a bridge between GPUs.
-        device("0000:00:02.0", "0x8086", "0x030000");
-        device("0000:3b:00.1", "0x10de", "0x040300");
-        device("0000:07:00.0", "0x10de", "0x068000");
+        machine.pci("0000:00:02.0", "0x8086", "0x030000");
+        machine.pci("0000:3b:00.1", "0x10de", "0x040300");
+        machine.pci("0000:07:00.0", "0x10de", "0x068000");
         assert!(!module.is_awaited(), "there is no GPU");
-        device("0000:3b:00.0", "0x10de", "0x030200");
+        machine.pci("0000:3b:00.0", "0x10de", "0x030200");
         assert!(module.is_awaited() && module.is_of_use() == Some(true));
         machine.link("sys/bus/pci/devices/0000:3b:00.0/driver", "../../../bus/pci/drivers/vfio-pci");
         assert!(module.is_awaited(), "the library looks at no driver");

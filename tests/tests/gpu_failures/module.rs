@@ -1,15 +1,15 @@
 //! A kernel module that is not loaded is waited for. Initialising NVML would load it.
 
+use inferscope_tests::gpu::pci_gpu;
+
 use super::*;
 
 #[test]
 fn a_module_that_is_not_loaded_is_waited_for_and_the_library_is_not_called() -> io::Result<()> {
     let place = Place::new(two())?.with_account()?;
     let [proc, sys] = ["proc", "sys"].map(|name| place.nodes().with_file_name(name));
-    let (gpu, version) = (sys.join("bus/pci/devices/0000:18:00.0"), proc.join("driver/nvidia/version"));
-    fs::create_dir_all(&gpu)?;
-    fs::write(gpu.join("vendor"), "0x10de\n")?;
-    fs::write(gpu.join("class"), "0x030200\n")?;
+    let version = proc.join("driver/nvidia/version");
+    pci_gpu(&sys.join("bus/pci/devices"))?;
     fs::create_dir_all(version.with_file_name(""))?;
     let mut rig = Rig::at(place, |settings| (settings.proc, settings.sys) = (proc, sys))?;
     rig.wait_driver("not loaded", |state| *state == DriverState::NotLoaded);

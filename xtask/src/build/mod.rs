@@ -66,6 +66,13 @@ pub(crate) fn agent(checkout: &Checkout, release: bool) -> Result<()> {
     run::run(command.env_remove("INFERSCOPE_EBPF_OBJECT"))
 }
 
+/// Builds programs of `inferscope-tests`, as a release.
+pub(crate) fn programs(checkout: &Checkout, names: &[&str]) -> Result<()> {
+    let mut command = checkout.cargo();
+    command.args(["build", "--release", "--package", "inferscope-tests"]);
+    run::run(command.args(names.iter().flat_map(|name| ["--bin", name])))
+}
+
 /// Builds tests of `inferscope-tests`, with more arguments for cargo: their names and where they are.
 pub(crate) fn tests(checkout: &Checkout, arguments: &[&str], names: &[&str]) -> Result<Vec<(String, PathBuf)>> {
     let mut command = checkout.cargo();
@@ -75,8 +82,8 @@ pub(crate) fn tests(checkout: &Checkout, arguments: &[&str], names: &[&str]) -> 
     let messages: Vec<serde_json::Value> =
         messages.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let find = |name: &str| {
-        let built = messages.iter().filter(|message| message["target"]["name"] == name);
-        let program = built.filter_map(|message| message["executable"].as_str()).next();
+        let mut built = messages.iter().filter(|message| message["target"]["name"] == name);
+        let program = built.find_map(|message| message["executable"].as_str());
         let program = program.with_context(|| format!("cargo built no test {name}"))?;
         Ok((name.to_owned(), PathBuf::from(program)))
     };

@@ -23,10 +23,7 @@ pub(crate) fn pack(checkout: &Checkout) -> Result<()> {
     let toolchain = setup::setup(checkout)?;
     build::kernel_half(checkout, &toolchain)?;
     build::agent(checkout, true)?;
-    let mut command = checkout.cargo();
-    command.args(["build", "--release", "--package", "inferscope-tests"]);
-    command.args(PROGRAMS.iter().flat_map(|program| ["--bin", program]));
-    run::run(&mut command)?;
+    build::programs(checkout, &PROGRAMS)?;
     let test = build::tests(checkout, &["--release"], &[TEST])?;
     let place = checkout.target("pack");
     if place.exists() {

@@ -31,15 +31,16 @@ pub(super) fn nvml(checkout: &Checkout) -> Result<PathBuf> {
     for release in RELEASES {
         let (whole, what) = (place.join("whole"), format!("NVIDIA's management library of Debian {release}"));
         apt::unpack(checkout, &options, &format!("{PACKAGE}/{release}"), &what, &whole)?;
-        let files = apt::files(&whole)?;
-        let named = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
         // The other names are links to the one that bears the version.
-        let is_versioned =
-            |name: &String| name.strip_prefix("libnvidia-ml.so.").is_some_and(|version| version.contains('.'));
-        let found = files.iter().find_map(|path| Some((path, named(path).filter(is_versioned)?)));
-        let (library, name) = found.with_context(|| format!("{PACKAGE} of {release} has no library"))?;
+        let is_versioned = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let version = name.and_then(|name| name.strip_prefix("libnvidia-ml.so."));
+            version.is_some_and(|version| version.contains('.'))
+        };
+        let library = apt::files(&whole)?.into_iter().find(is_versioned);
+        let library = library.with_context(|| format!("{PACKAGE} of {release} has no library"))?;
         fs::create_dir_all(place.join(release))?;
-        fs::rename(library, place.join(release).join(name))?;
+        fs::rename(&library, place.join(release).join(library.file_name().unwrap_or_default()))?;
         fs::remove_dir_all(&whole)?;
     }
     checkout::write_if_changed(&note, RELEASES.join(" ").as_bytes())?;

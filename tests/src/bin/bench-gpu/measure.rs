@@ -75,8 +75,8 @@ pub(crate) fn simulator() -> Result<Report> {
 /// Against the devices of this machine, which are only read. Every process on them is a workload by itself; two are started
 /// where there is a Python with PyTorch.
 pub(crate) fn device(library: &Path, source: String) -> Result<Report> {
-    let loads = if tools::torch().is_some() { BUSY.map(Matrices::start).into_iter().collect() } else { Ok(Vec::new()) };
-    let loads: Vec<Matrices> = loads?;
+    let loads = BUSY.into_iter().filter(|_| tools::torch().is_some()).map(Matrices::start);
+    let loads = loads.collect::<Result<Vec<_>>>()?;
     let config = format!(
         "{} loads of matrix products on the first device; read ten times a second within the default budget, as while \
          something moves, for {} s; {WINDOWS} windows of 10 s",
